@@ -128,17 +128,205 @@ impl ResourceType {
                 | Self::McpServerVersion
         )
     }
+
+    /// Types whose ids are names that people choose, so that a glob on them means something.
+    pub const fn granted_by_name(self) -> bool {
+        matches!(self, Self::RegisteredModel | Self::Prompt | Self::Scorer | Self::McpServer)
+    }
 }
 
 /// The workspace that is meant when workspaces are off or none is named.
 pub const DEFAULT_WORKSPACE: &str = "default";
+
+/// Which objects of a type a grant is about.
+///
+/// The kind is stored beside the text: MLflow lets anyone create a model called `*` or `a*`, and
+/// the grant that its creator receives must not become a grant on everybody's models.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Pattern {
+    /// Every object of the type; written `*`.
+    Every,
+    /// The object with exactly this id, whatever characters it is made of.
+    Exact(String),
+    /// Every object whose name fits, where each `*` stands for any run of characters, also none
+    /// and also with `/`. Ours; MLflow has none.
+    Glob(String),
+}
+
+impl Pattern {
+    /// As MLflow reads a `resource_pattern`: `*` is every object, anything else one exact id.
+    /// For input whose author may only be entitled to one object.
+    pub fn literal(text: &str) -> Self {
+        if text == "*" { Self::Every } else { Self::Exact(text.to_owned()) }
+    }
+
+    /// As administrators write patterns: like [`Pattern::literal`], but a `*` within other text
+    /// makes a glob.
+    pub fn parse(text: &str) -> Self {
+        match text {
+            "*" => Self::Every,
+            _ if text.contains('*') => Self::Glob(text.to_owned()),
+            _ => Self::Exact(text.to_owned()),
+        }
+    }
+
+    /// The text without its kind, as MLflow's `resource_pattern` shows it.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Every => "*",
+            Self::Exact(text) | Self::Glob(text) => text,
+        }
+    }
+
+    /// Whether the pattern covers the object. Case-sensitive, in time linear in both lengths.
+    pub fn matches(&self, id: &str) -> bool {
+        match self {
+            Self::Every => true,
+            Self::Exact(exact) => exact == id,
+            Self::Glob(glob) => glob_matches(glob, id),
+        }
+    }
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// Anchors the first and the last piece, and takes every piece between them at its first
+/// occurrence; with `*` as the only wildcard that never has to be taken back.
+fn glob_matches(glob: &str, id: &str) -> bool {
+    let mut pieces = glob.split('*');
+    let Some(mut rest) = pieces.next().and_then(|first| id.strip_prefix(first)) else {
+        return false;
+    };
+    let Some(last) = pieces.next_back() else { return rest.is_empty() };
+    for piece in pieces {
+        match rest.split_once(piece) {
+            Some((_, after)) => rest = after,
+            None => return false,
+        }
+    }
+    rest.ends_with(last)
+}
+
+/// Why a grant can not be stored. `field` is MLflow's name of the offending parameter.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {why}")]
+pub struct InvalidGrant {
+    pub field: &'static str,
+    pub why: String,
+}
+
+/// Longest `resource_pattern`, in bytes.
+pub const MAX_PATTERN_BYTES: usize = 1024;
+
+/// Checks what MLflow's `_validate_permission_for_resource_type` and `_validate_resource_pattern`
+/// check, and that globs are only put on types that are granted by name. A row that the evaluator
+/// would ignore must not be storable: a DENY that protects nothing looks like protection.
+pub fn validate_grant(
+    resource: ResourceType,
+    pattern: &Pattern,
+    level: Level,
+) -> Result<(), InvalidGrant> {
+    let invalid = |field, why: String| Err(InvalidGrant { field, why });
+    let text = pattern.as_str();
+    if level == Level::NoPermissions {
+        return invalid(
+            "permission",
+            "NO_PERMISSIONS can not be granted; DENY is the explicit refusal".to_owned(),
+        );
+    }
+    if resource == ResourceType::Workspace && !matches!(level, Level::Use | Level::Manage) {
+        return invalid(
+            "permission",
+            format!("{level} is not a workspace permission; expected USE or MANAGE"),
+        );
+    }
+    if resource.wildcard_only() && *pattern != Pattern::Every {
+        return invalid("resource_pattern", format!("a grant on {resource} takes only '*'"));
+    }
+    if matches!(pattern, Pattern::Glob(_)) && !resource.granted_by_name() {
+        return invalid(
+            "resource_pattern",
+            format!("{text:?}: a {resource} is granted by id, which takes '*' or one exact id"),
+        );
+    }
+    if text.is_empty() || text.len() > MAX_PATTERN_BYTES || text.chars().any(char::is_control) {
+        return invalid(
+            "resource_pattern",
+            format!("expected 1 to {MAX_PATTERN_BYTES} bytes without control characters"),
+        );
+    }
+    Ok(())
+}
 
 /// One row of a role's permissions, as the evaluator sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Grant {
     pub workspace: String,
     pub resource: ResourceType,
-    /// `*`, an exact id, or a glob (ours; MLflow has none).
-    pub pattern: String,
+    pub pattern: Pattern,
     pub level: Level,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_glob_matches_prefixes_suffixes_and_pieces_in_order() {
+        let glob = |text: &str| Pattern::parse(text);
+        for (pattern, id, expected) in [
+            ("team-a/*", "team-a/x", true),
+            ("team-a/*", "team-a/", true),
+            ("team-a/*", "team-b/x", false),
+            ("*-prod", "fraud-prod", true),
+            ("*-prod", "fraud-prod2", false),
+            ("a*b*c", "a1b2c", true),
+            ("a*b*c", "abc", true),
+            ("a*b*c", "acb", false),
+            ("a*ba", "aba", true),
+            ("a*a", "a", false),
+            ("ab*ba", "aba", false),
+            ("**x", "x", true),
+            ("A*", "abc", false),
+        ] {
+            assert_eq!(glob(pattern).matches(id), expected, "{pattern} on {id}");
+        }
+    }
+
+    #[test]
+    fn a_glob_of_many_stars_stays_linear() {
+        let pattern = Pattern::Glob(format!("{}b", "*a".repeat(500)));
+        let started = std::time::Instant::now();
+        assert!(!pattern.matches(&"a".repeat(100_000)));
+        assert!(started.elapsed() < std::time::Duration::from_secs(1));
+    }
+
+    #[test]
+    fn a_literal_is_never_a_glob() {
+        assert_eq!(Pattern::literal("a*"), Pattern::Exact("a*".to_owned()));
+        assert!(!Pattern::literal("a*").matches("ab"));
+        assert_eq!(Pattern::literal("*"), Pattern::Every);
+        assert!(!Pattern::Exact("*".to_owned()).matches("ab"));
+    }
+
+    #[test]
+    fn a_grant_that_the_evaluator_would_ignore_is_refused() {
+        use ResourceType::*;
+        let field = |resource, pattern: &str, level| {
+            validate_grant(resource, &Pattern::parse(pattern), level).err().map(|error| error.field)
+        };
+        assert_eq!(field(Run, "abc", Level::Deny), Some("resource_pattern"));
+        assert_eq!(field(Run, "*", Level::Deny), None);
+        assert_eq!(field(Workspace, "*", Level::Read), Some("permission"));
+        assert_eq!(field(Workspace, "*", Level::Deny), Some("permission"));
+        assert_eq!(field(Workspace, "*", Level::Manage), None);
+        assert_eq!(field(Experiment, "1*", Level::Read), Some("resource_pattern"));
+        assert_eq!(field(RegisteredModel, "team-*", Level::Read), None);
+        assert_eq!(field(Experiment, "1", Level::NoPermissions), Some("permission"));
+        assert_eq!(field(Experiment, "", Level::Read), Some("resource_pattern"));
+    }
 }
