@@ -3,6 +3,7 @@
 //! It knows principals, grants and where ids live, and nothing of HTTP paths.
 
 pub mod domain;
+pub mod policy;
 
 /// The contract's messages and service, compiled from `proto/`.
 #[allow(clippy::all, missing_docs)]
