@@ -1,1 +1,48 @@
-fn main() {}
+//! Developer commands: `cargo xtask demo` and `cargo xtask test`.
+
+mod admin;
+mod compile;
+mod demo;
+mod envoy;
+mod lifetime;
+mod merge;
+mod mlflow;
+mod net;
+mod policy;
+mod postgres;
+mod python;
+mod ready;
+mod service;
+mod suites;
+mod test;
+mod workspace;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Runs Mlgate on this machine, and tests it.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Build both parts and run them around a real Envoy and a real MLflow, until Ctrl-C.
+    Demo(Box<demo::Options>),
+    /// Run every test, unit to end to end, on SQLite and on Postgres.
+    Test(test::Options),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Demo(options) => demo::run(&options).map(|()| ExitCode::SUCCESS),
+        Command::Test(options) => test::run(&options),
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}
