@@ -1,10 +1,13 @@
-//! Credentials: password hashes, our own tokens, the cache of verified ones, and throttling.
+//! Credentials: password hashes, our own tokens, what was verified, and throttling.
 //!
 //! Hashing is CPU and memory by design, so it never runs on an async thread and never unbounded.
 
 pub mod hash;
-
+pub mod throttle;
 pub mod token;
+pub mod verifier;
 
 pub use hash::{HashError, PasswordHash, hash_new};
+pub use throttle::{Network, Throttle, ThrottleConfig, Throttled};
 pub use token::{Token, TokenHash};
+pub use verifier::{Busy, Remembered, Verifier, VerifierConfig};

@@ -30,7 +30,7 @@ impl Token {
         let mut bytes = Zeroizing::new([0_u8; SECRET_BYTES + CHECKSUM_BYTES]);
         bytes[..SECRET_BYTES].copy_from_slice(&*secret);
         bytes[SECRET_BYTES..].copy_from_slice(&checksum(&*secret));
-        Self(format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(&*bytes)).into())
+        Self(format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(*bytes)).into())
     }
 
     /// `None` when the text is not one of ours.
