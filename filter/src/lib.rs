@@ -16,9 +16,11 @@
     )
 )]
 
+pub mod catalogue;
 pub mod operation;
 pub mod refusal;
 pub mod requirement;
+pub mod surface;
 
 /// The contract's messages, compiled from `policy-server/proto`.
 #[allow(clippy::all, missing_docs)]

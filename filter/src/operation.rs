@@ -81,7 +81,7 @@ pub enum WhenEmpty {
 }
 
 /// What must happen to the response for non-admins.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ResponseWork {
     #[default]
     None,

@@ -1,0 +1,58 @@
+//! Experiments.
+
+use crate::refusal::Refusal;
+use crate::requirement::ReferenceKind::ExperimentName;
+use crate::requirement::{Key, Reference, Requirement, ResourceType::*, Rung, Standing};
+use crate::surface::inputs::Inputs;
+
+use super::super::field::*;
+use super::super::need::{Need, on_owner};
+use super::super::route::{ANYONE, EffectSpec, Mount::*, get, post};
+use super::super::{Route, rows};
+
+/// Deleting an experiment takes with it all that is in it; each tier must allow it.
+const DELETE_ALL: Need = Need::Rule(
+    "experiment:delete, and delete on every tier below it",
+    &[EXPERIMENT_ID],
+    |inputs| {
+        let id = inputs.one(EXPERIMENT_ID)?;
+        let own = Rung { resource: Experiment, action: DELETE, key: Key::Id(id) };
+        let tiers = [Run, Trace, LoggedModel, Assessment, ReviewQueue, Scorer, ScorerVersion];
+        let ladders = tiers.into_iter().map(|tier| {
+            let every = Rung { resource: tier, action: DELETE, key: Key::Every };
+            Requirement::Ladder(vec![every, own.clone()])
+        });
+        Ok(std::iter::once(Requirement::Ladder(vec![own.clone()])).chain(ladders).collect())
+    },
+);
+
+/// MLflow's client creates an experiment when it gets 404 for the name.
+fn by_name(inputs: &Inputs) -> Result<Vec<Requirement>, Refusal> {
+    let name = Reference::new(ExperimentName, inputs.one(EXPERIMENT_NAME)?);
+    let read = on_owner(Experiment, READ, &name);
+    Ok(vec![Requirement::Present(name), read])
+}
+
+pub const ROUTES: &[Route] = &[
+    post(
+        Both,
+        "/2.0/mlflow/experiments/create",
+        &[Need::Standing(Standing::WorkspaceCreate), Need::NotDenied(Experiment)],
+    )
+    .then(&[EffectSpec::CreatedInResponse(Experiment, &["experiment_id"])]),
+    get(Both, "/2.0/mlflow/experiments/get", &[experiment(READ)]),
+    get(
+        Both,
+        "/2.0/mlflow/experiments/get-by-name",
+        &[Need::Rule("experiment:read; 404 where there is none", &[EXPERIMENT_NAME], by_name)],
+    ),
+    post(Both, "/2.0/mlflow/experiments/update", &[experiment(UPDATE)]),
+    post(Both, "/2.0/mlflow/experiments/delete", &[DELETE_ALL]),
+    post(Both, "/2.0/mlflow/experiments/restore", &[DELETE_ALL]),
+    post(Both, "/2.0/mlflow/experiments/set-experiment-tag", &[experiment(UPDATE)]),
+    post(Both, "/2.0/mlflow/experiments/delete-experiment-tag", &[experiment(UPDATE)]),
+    get(Both, "/2.0/mlflow/experiments/search", ANYONE).response(rows::EXPERIMENTS),
+    post(Both, "/2.0/mlflow/experiments/search", ANYONE).response(rows::EXPERIMENTS),
+    post(Ajax, "/2.0/mlflow/experiments/search-datasets", &[experiments(READ)])
+        .note("MLflow asks for experiment:read on every id"),
+];

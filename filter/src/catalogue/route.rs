@@ -1,0 +1,263 @@
+//! What the catalogue knows of one route.
+
+use crate::operation::{Effect, EffectId, Place, ResponseWork, ScopedField, WhenEmpty};
+use crate::refusal::Refusal;
+use crate::requirement::{ReferenceKind, Requirement, ResourceType, Scope, Standing};
+use crate::surface::inputs::{Field, Inputs, camel_case};
+use crate::surface::method::Method;
+
+use super::need::Need;
+
+/// Under which prefixes MLflow mounts a route. The static prefix may stand before each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mount {
+    /// `/api` and `/ajax-api`.
+    Both,
+    Api,
+    Ajax,
+    /// At the root, e.g. `/graphql`.
+    Root,
+}
+
+impl Mount {
+    pub const fn prefixes(self) -> &'static [&'static str] {
+        match self {
+            Self::Both => &["/api", "/ajax-api"],
+            Self::Api => &["/api"],
+            Self::Ajax => &["/ajax-api"],
+            Self::Root => &[""],
+        }
+    }
+}
+
+/// What is read of the body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Input {
+    /// There is none.
+    Nothing,
+    /// A JSON object.
+    Json,
+    /// Other bytes, read whole.
+    Bytes,
+    /// Not looked at: it streams through.
+    Streamed,
+}
+
+/// Ids that are cut down instead of refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ScopeSpec {
+    pub field: Field,
+    pub resource: ResourceType,
+    pub vetoes: &'static [ResourceType],
+    pub when_empty: WhenEmpty,
+}
+
+/// Where a catalogue line takes an effect's id from.
+#[derive(Debug, Clone, Copy)]
+pub enum EffectSpec {
+    /// The caller manages what the response names.
+    CreatedInResponse(ResourceType, &'static [&'static str]),
+    /// The caller manages what the request names.
+    Created(ResourceType, Field),
+    Deleted(ResourceType, Field),
+    Renamed(ResourceType, Field, Field),
+    Owned(ReferenceKind, &'static [&'static str]),
+    /// Computed, e.g. a scorer's key.
+    By(fn(&Inputs) -> Result<Vec<Effect>, Refusal>),
+}
+
+/// One route. Built by the functions below, so that a line of the catalogue reads as a sentence.
+#[derive(Debug, Clone, Copy)]
+pub struct Route {
+    pub method: Method,
+    pub mount: Mount,
+    /// After the mount, in `matchit`'s syntax: `{name}`, `{*rest}`.
+    pub path: &'static str,
+    pub needs: &'static [Need],
+    pub input: Input,
+    /// Query keys that may repeat on this route only.
+    pub repeated: &'static [&'static str],
+    pub scopes: &'static [ScopeSpec],
+    pub response: ResponseWork,
+    pub effects: &'static [EffectSpec],
+    pub may_be_public: bool,
+    /// Why it is as it is, where that is not plain.
+    pub note: &'static str,
+}
+
+const fn line(
+    method: Method,
+    mount: Mount,
+    path: &'static str,
+    input: Input,
+    needs: &'static [Need],
+) -> Route {
+    Route {
+        method,
+        mount,
+        path,
+        needs,
+        input,
+        repeated: &[],
+        scopes: &[],
+        response: ResponseWork::None,
+        effects: &[],
+        may_be_public: false,
+        note: "",
+    }
+}
+
+pub const fn get(mount: Mount, path: &'static str, needs: &'static [Need]) -> Route {
+    line(Method::Get, mount, path, Input::Nothing, needs)
+}
+
+pub const fn post(mount: Mount, path: &'static str, needs: &'static [Need]) -> Route {
+    line(Method::Post, mount, path, Input::Json, needs)
+}
+
+pub const fn put(mount: Mount, path: &'static str, needs: &'static [Need]) -> Route {
+    line(Method::Put, mount, path, Input::Json, needs)
+}
+
+pub const fn patch(mount: Mount, path: &'static str, needs: &'static [Need]) -> Route {
+    line(Method::Patch, mount, path, Input::Json, needs)
+}
+
+pub const fn delete(mount: Mount, path: &'static str, needs: &'static [Need]) -> Route {
+    line(Method::Delete, mount, path, Input::Json, needs)
+}
+
+impl Route {
+    pub const fn streamed(mut self) -> Self {
+        self.input = Input::Streamed;
+        self
+    }
+
+    pub const fn bytes(mut self) -> Self {
+        self.input = Input::Bytes;
+        self
+    }
+
+    pub const fn repeated(mut self, keys: &'static [&'static str]) -> Self {
+        self.repeated = keys;
+        self
+    }
+
+    pub const fn scoped(mut self, scopes: &'static [ScopeSpec]) -> Self {
+        self.scopes = scopes;
+        self
+    }
+
+    pub const fn response(mut self, work: ResponseWork) -> Self {
+        self.response = work;
+        self
+    }
+
+    pub const fn then(mut self, effects: &'static [EffectSpec]) -> Self {
+        self.effects = effects;
+        self
+    }
+
+    /// May be listed in `public_routes`.
+    pub const fn open(mut self) -> Self {
+        self.may_be_public = true;
+        self
+    }
+
+    pub const fn note(mut self, note: &'static str) -> Self {
+        self.note = note;
+        self
+    }
+
+    pub fn is_administration(&self) -> bool {
+        self.needs.iter().any(|need| matches!(need, Need::Administration))
+    }
+
+    pub fn repeated_keys(&self) -> &'static [&'static str] {
+        self.repeated
+    }
+
+    /// Whether a query key is one of the fields this route takes ids from.
+    pub fn names_a_field(&self, key: &str) -> bool {
+        let snake_or_camel = |name: &str| key == name || key == camel_case(name);
+        self.needs
+            .iter()
+            .flat_map(|need| need.fields())
+            .map(|field| field.name.split(['.', '[']).next().unwrap_or(field.name))
+            .any(|name| snake_or_camel(name) || (name == "run_id" && snake_or_camel("run_uuid")))
+    }
+
+    /// What this request needs, given all that was read of it.
+    pub fn demand(&self, inputs: &Inputs) -> Result<Demand, Refusal> {
+        let mut demand = Demand { response: self.response.clone(), ..Demand::default() };
+        for need in self.needs {
+            demand.requirements.extend(need.requirements(inputs)?);
+        }
+        for scope in self.scopes {
+            demand.add_scope(scope, inputs)?;
+        }
+        for effect in self.effects {
+            demand.effects.extend(effect.effects(inputs)?);
+        }
+        Ok(demand)
+    }
+}
+
+/// What a request needs and causes.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Demand {
+    pub requirements: Vec<Requirement>,
+    pub scopes: Vec<Scope>,
+    pub scoped: Vec<ScopedField>,
+    pub response: ResponseWork,
+    pub effects: Vec<Effect>,
+}
+
+impl Demand {
+    fn add_scope(&mut self, spec: &ScopeSpec, inputs: &Inputs) -> Result<(), Refusal> {
+        let ids = inputs.all(spec.field)?;
+        let name = spec.field.name;
+        let (place, spelt) = match &inputs.body {
+            Some(body) if body.get(name).is_some() => (Place::Body, name.to_owned()),
+            Some(_) => (Place::Body, camel_case(name)),
+            None => (Place::Query, name.to_owned()),
+        };
+        self.scoped.push(ScopedField {
+            scope: self.scopes.len(),
+            field: spelt,
+            place,
+            when_empty: spec.when_empty,
+        });
+        self.scopes.push(Scope {
+            resource: spec.resource,
+            ids,
+            rungs: Vec::new(),
+            vetoes: spec.vetoes.to_vec(),
+        });
+        Ok(())
+    }
+}
+
+impl EffectSpec {
+    fn effects(&self, inputs: &Inputs) -> Result<Vec<Effect>, Refusal> {
+        Ok(vec![match *self {
+            Self::CreatedInResponse(resource, path) => {
+                Effect::Created { resource, id: EffectId::Response(path) }
+            }
+            Self::Created(resource, field) => {
+                Effect::Created { resource, id: EffectId::Known(inputs.one(field)?) }
+            }
+            Self::Deleted(resource, field) => Effect::Deleted { resource, id: inputs.one(field)? },
+            Self::Renamed(resource, from, to) => {
+                Effect::Renamed { resource, from: inputs.one(from)?, to: inputs.one(to)? }
+            }
+            Self::Owned(kind, path) => Effect::Owned { kind, id: EffectId::Response(path) },
+            Self::By(rule) => return rule(inputs),
+        }])
+    }
+}
+
+/// For lines that only a super admin may use.
+pub const ADMIN: &[Need] = &[Need::Standing(Standing::SuperAdmin)];
+/// For lines that need a login and nothing else.
+pub const ANYONE: &[Need] = &[Need::Standing(Standing::Authenticated)];

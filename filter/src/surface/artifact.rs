@@ -1,0 +1,226 @@
+//! Artifact paths, decoded as MLflow decodes them.
+//!
+//! `validate_path_is_safe` (mlflow.utils.uri) unquotes a path until it no longer changes, at most
+//! ten times, and lets Python's `urlparse` tidy it on the way. So `%252e/1` is `./1`, `%31` is `1`
+//! and `a.txt%3F` is `a.txt`. The gate decodes as often, refuses what `urlparse` would tidy, and
+//! hands on the result.
+
+use crate::refusal::Refusal;
+use crate::requirement::ResourceType;
+
+use super::id::Form;
+
+/// Rounds after which MLflow gives up.
+const MAX_ROUNDS: usize = 10;
+
+const PROXY: [&str; 2] = ["/api/2.0/mlflow-artifacts/", "/ajax-api/2.0/mlflow-artifacts/"];
+
+/// What an artifact path of the proxy's is under.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Owner {
+    /// No experiment id leads the path: MLflow falls to the default permission.
+    Nobody,
+    /// The root of an experiment, or something in it that is none of the tiers below.
+    Experiment { id: String },
+    /// Below a run, a trace or a logged model of an experiment.
+    Tier { experiment: String, tier: ResourceType },
+}
+
+/// The stable decoding of a proxy path, or `None` where the path is none.
+pub fn canonical_proxy_path(bytes: &[u8], prefixes: &[&str]) -> Result<Option<String>, Refusal> {
+    // Nothing that decodes to a proxy path lacks these letters altogether, encoded or not.
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return Ok(None);
+    };
+    let stable = match stable_decoding(text) {
+        Ok(stable) => stable,
+        Err(_) if !text.contains("artifacts") => return Ok(None),
+        Err(refusal) => return Err(refusal),
+    };
+    let mut rest = stable.as_str();
+    for prefix in prefixes {
+        rest = rest.strip_prefix(prefix.trim_end_matches('/')).unwrap_or(rest);
+    }
+    let is_proxy = PROXY.iter().any(|proxy| rest.starts_with(proxy));
+    Ok(is_proxy.then_some(stable))
+}
+
+/// Reads a path that comes as a value (a query parameter or a JSON field) and checks it.
+pub fn read_value(field: &'static str, text: &str) -> Result<String, Refusal> {
+    let decoded = stable_decoding(text)?;
+    let unsafe_character = |c: char| c.is_control() || matches!(c, '\\' | '#' | '?' | ';');
+    if decoded.chars().any(unsafe_character) {
+        return Err(Refusal::ambiguous(field, "contains a character that paths must not"));
+    }
+    let inner = decoded.strip_suffix('/').unwrap_or(&decoded);
+    if !decoded.is_empty() && inner.split('/').any(|part| matches!(part, "" | "." | "..")) {
+        return Err(Refusal::ambiguous(field, "has an empty or dot segment"));
+    }
+    check_first_segment(field, &decoded)?;
+    Ok(decoded)
+}
+
+/// `urlparse` strips leading blanks and lower-cases what looks like a scheme.
+fn check_first_segment(field: &'static str, decoded: &str) -> Result<(), Refusal> {
+    let first = decoded.split('/').next().unwrap_or_default();
+    if first.contains(':') || first.starts_with(' ') {
+        return Err(Refusal::ambiguous(field, "looks like a URL"));
+    }
+    Ok(())
+}
+
+/// Unquotes until nothing changes; a `%` that starts no escape stays, as in Python.
+fn stable_decoding(text: &str) -> Result<String, Refusal> {
+    let mut current = text.to_owned();
+    for _ in 0..MAX_ROUNDS {
+        let decoded =
+            unquote(&current).ok_or_else(|| Refusal::ambiguous("path", "is not UTF-8"))?;
+        if decoded == current {
+            return Ok(current);
+        }
+        current = decoded;
+    }
+    Err(Refusal::ambiguous("path", "is encoded too often"))
+}
+
+fn unquote(text: &str) -> Option<String> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&byte, tail)) = rest.split_first() {
+        let escape = match tail {
+            [high, low, ..] if byte == b'%' => hex_pair(*high, *low),
+            _ => None,
+        };
+        out.push(escape.unwrap_or(byte));
+        rest = match escape {
+            Some(_) => tail.get(2..).unwrap_or_default(),
+            None => tail,
+        };
+    }
+    String::from_utf8(out).ok()
+}
+
+fn hex_pair(high: u8, low: u8) -> Option<u8> {
+    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|d| u8::try_from(d).ok());
+    Some(digit(high)? << 4 | digit(low)?)
+}
+
+/// Who owns a canonical artifact path, in the layout of MLflow's default artifact root
+/// (`_parse_artifact_auth_target` of mlflow.server.auth).
+pub fn owner(path: &str) -> Result<Owner, Refusal> {
+    check_first_segment("path", path)?;
+    let mut segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
+    if let [first, _, ..] = segments.as_slice()
+        && first.eq_ignore_ascii_case("workspaces")
+    {
+        segments.drain(..2);
+    }
+    let Some((&experiment, below)) = segments.split_first() else {
+        return Ok(Owner::Nobody);
+    };
+    if !experiment.chars().all(|c| c.is_numeric()) {
+        return Ok(Owner::Nobody);
+    }
+    Form::Experiment.check("path", experiment)?;
+    let experiment = experiment.to_owned();
+    let tier = |tier| Ok(Owner::Tier { experiment: experiment.clone(), tier });
+    match below {
+        [first, ..] if first.eq_ignore_ascii_case("models") => tier(ResourceType::LoggedModel),
+        [first, ..] if first.eq_ignore_ascii_case("traces") => tier(ResourceType::Trace),
+        [_, second, ..] if second.eq_ignore_ascii_case("artifacts") => tier(ResourceType::Run),
+        [first, ..] if Form::Run.accepts(&first.to_ascii_lowercase()) => tier(ResourceType::Run),
+        _ => Ok(Owner::Experiment { id: experiment }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::surface::path::read_any;
+
+    fn proxied(rest: &str) -> Result<String, Refusal> {
+        let path = format!("/api/2.0/mlflow-artifacts/artifacts/{rest}");
+        read_any(path.as_bytes(), &[]).map(|path| path.encoded())
+    }
+
+    fn ends(path: Result<String, Refusal>) -> String {
+        path.unwrap().trim_start_matches("/api/2.0/mlflow-artifacts/artifacts/").to_owned()
+    }
+
+    #[test]
+    fn what_mlflow_decodes_is_decoded_and_forwarded_in_one_spelling() {
+        assert_eq!(ends(proxied("%31/a")), "1/a");
+        assert_eq!(ends(proxied("%2531/a")), "1/a");
+        assert_eq!(ends(proxied("1%2Fa")), "1/a");
+        assert_eq!(ends(proxied("1/caf%C3%A9%20x")), "1/caf%C3%A9%20x");
+        assert_eq!(ends(proxied("1/100%25.txt")), "1/100%25.txt");
+    }
+
+    #[test]
+    fn paths_that_reach_another_experiment_are_refused() {
+        for path in [
+            "./1/x",
+            "%2e/1/x",
+            "%252e/1/x",
+            "%25252e%25252f1/x",
+            "0/../1/x",
+            "0/%2e%2e/1/x",
+            "0/%252e%252e/1/x",
+            "0/..%5c1",
+            "0/..;/1",
+            "0/%23/../1",
+            "0/a.txt%3F",
+            "0/a.txt%23",
+            "/1/x",
+            "0//1",
+            "0/a%00",
+            "0/%0a",
+            "..%2f..%2fetc%2fpasswd",
+        ] {
+            assert!(proxied(path).is_err(), "{path}");
+        }
+        assert!(owner("file:1/x").is_err());
+    }
+
+    #[test]
+    fn decoding_stops_where_mlflows_does() {
+        let mut path = "1".to_owned();
+        for _ in 0..20 {
+            path = path.replace('1', "%31").replace('%', "%25");
+        }
+        assert!(proxied(&path).is_err());
+    }
+
+    #[test]
+    fn the_layout_names_the_owner() {
+        let run = "0123456789abcdef0123456789abcdef";
+        let tier = |tier| Owner::Tier { experiment: "7".into(), tier };
+        assert_eq!(owner(&format!("7/{run}/artifacts/x")).unwrap(), tier(ResourceType::Run));
+        assert_eq!(owner(&format!("7/{run}")).unwrap(), tier(ResourceType::Run));
+        assert_eq!(owner("7/models/m-1/artifacts/x").unwrap(), tier(ResourceType::LoggedModel));
+        assert_eq!(owner("7/traces/tr-1/artifacts/x").unwrap(), tier(ResourceType::Trace));
+        assert_eq!(owner("workspaces/a/7/traces/x").unwrap(), tier(ResourceType::Trace));
+        assert_eq!(owner("7/models").unwrap(), tier(ResourceType::LoggedModel));
+        assert_eq!(owner("7").unwrap(), Owner::Experiment { id: "7".into() });
+        assert_eq!(owner("7/x").unwrap(), Owner::Experiment { id: "7".into() });
+        assert_eq!(owner("team/x").unwrap(), Owner::Nobody);
+        assert_eq!(owner("").unwrap(), Owner::Nobody);
+    }
+
+    #[test]
+    fn another_spelling_of_a_layout_word_is_no_way_out() {
+        let tier = |tier| Owner::Tier { experiment: "7".into(), tier };
+        assert_eq!(owner("WORKSPACES/a/7/Models/x").unwrap(), tier(ResourceType::LoggedModel));
+        assert!(owner("07/x").is_err());
+        assert!(owner("\u{661}/x").is_err());
+    }
+
+    #[test]
+    fn a_path_given_as_a_value_follows_the_same_rules() {
+        assert_eq!(read_value("path", "1/%2531").unwrap(), "1/1");
+        assert_eq!(read_value("path", "").unwrap(), "");
+        for path in ["./1", "../1", "/1", "1//2", "a?b", "a#b", "a;b", "a\\b", "%2e/1", "file:1"] {
+            assert!(read_value("path", path).is_err(), "{path}");
+        }
+    }
+}
