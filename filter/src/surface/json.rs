@@ -382,7 +382,8 @@ mod tests {
                     prop_assert_eq!(serde_json::from_slice::<serde_json::Value>(&out).unwrap(), theirs);
                 }
             } else if theirs.is_ok() {
-                prop_assert!(matches!(value, Err(Refusal::Ambiguous { .. })));
+                let ambiguous = matches!(value, Err(Refusal::Ambiguous { .. }));
+                prop_assert!(ambiguous);
             }
         }
     }
