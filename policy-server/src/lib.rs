@@ -2,9 +2,11 @@
 //!
 //! It knows principals, grants and where ids live, and nothing of HTTP paths.
 
+pub mod config;
 pub mod credentials;
 pub mod domain;
 pub mod policy;
+pub mod store;
 
 /// The contract's messages and service, compiled from `proto/`.
 #[allow(clippy::all, missing_docs)]

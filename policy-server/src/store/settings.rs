@@ -1,0 +1,141 @@
+//! Settings of the policy, shared by all servers on one store.
+
+use std::str::FromStr;
+
+use serde_json::json;
+use sqlx::Row;
+
+use super::Store;
+use super::error::{Entity, Result, StoreError};
+use super::model::{Actor, Committed, Settings};
+use crate::domain::Level;
+
+/// Settings that this server's configuration fixes, whatever the store says.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SettingOverrides {
+    pub default_permission: Option<Level>,
+    pub grant_default_workspace_access: Option<bool>,
+    pub workspaces: Option<bool>,
+}
+
+impl SettingOverrides {
+    fn apply(self, stored: Settings) -> Settings {
+        Settings {
+            default_permission: self.default_permission.unwrap_or(stored.default_permission),
+            grant_default_workspace_access: self
+                .grant_default_workspace_access
+                .unwrap_or(stored.grant_default_workspace_access),
+            workspaces: self.workspaces.unwrap_or(stored.workspaces),
+        }
+    }
+}
+
+impl Settings {
+    pub const NAMES: &'static [&'static str] =
+        &["default_permission", "grant_default_workspace_access", "workspaces"];
+
+    /// The settings by name, as they are stored.
+    pub fn entries(&self) -> [(&'static str, String); 3] {
+        [
+            ("default_permission", self.default_permission.to_string()),
+            ("grant_default_workspace_access", self.grant_default_workspace_access.to_string()),
+            ("workspaces", self.workspaces.to_string()),
+        ]
+    }
+
+    fn set(&mut self, name: &str, value: &str) -> Result<()> {
+        match name {
+            "default_permission" => self.default_permission = default_permission(value)?,
+            "grant_default_workspace_access" => {
+                self.grant_default_workspace_access =
+                    boolean("grant_default_workspace_access", value)?;
+            }
+            "workspaces" => self.workspaces = boolean("workspaces", value)?,
+            _ => return Err(StoreError::not_found(Entity::Setting, name)),
+        }
+        Ok(())
+    }
+}
+
+/// Reads a `default_permission`.
+///
+/// # Errors
+/// `Invalid` for any word but NO_PERMISSIONS, READ, USE, EDIT and MANAGE. DENY is an explicit
+/// refusal; a default of it would take away what grants give, which MLflow knows no case of.
+pub fn default_permission(value: &str) -> Result<Level> {
+    match Level::from_str(value) {
+        Ok(level) if level != Level::Deny => Ok(level),
+        _ => Err(StoreError::invalid(
+            "default_permission",
+            format!("{value:?}; expected NO_PERMISSIONS, READ, USE, EDIT or MANAGE"),
+        )),
+    }
+}
+
+fn boolean(name: &'static str, value: &str) -> Result<bool> {
+    value
+        .parse()
+        .map_err(|_| StoreError::invalid(name, format!("{value:?}; expected true or false")))
+}
+
+impl Store {
+    /// The settings in force: those of the store, unless this server's configuration fixes them.
+    ///
+    /// # Errors
+    /// `Unavailable`, or `Unreadable`.
+    pub async fn settings(&self) -> Result<Settings> {
+        Ok(self.shared.overrides.apply(self.stored_settings().await?))
+    }
+
+    /// The settings in the store.
+    ///
+    /// # Errors
+    /// `Unavailable`, or `Unreadable`.
+    pub async fn stored_settings(&self) -> Result<Settings> {
+        let mut settings = Settings::default();
+        for row in sqlx::query("SELECT name, value FROM settings").fetch_all(self.pool()).await? {
+            settings
+                .set(row.try_get(0)?, row.try_get(1)?)
+                .map_err(|why| StoreError::unreadable("setting", why))?;
+        }
+        Ok(settings)
+    }
+
+    pub fn setting_overrides(&self) -> SettingOverrides {
+        self.shared.overrides
+    }
+
+    /// Changes one setting.
+    ///
+    /// # Errors
+    /// `NotFound` for a name that is none, `Invalid` for its value, `Unavailable`.
+    pub async fn set_setting(
+        &self,
+        actor: &Actor,
+        name: &str,
+        value: &str,
+    ) -> Result<Committed<()>> {
+        Settings::default().set(name, value)?;
+        let mut tx = self.begin(actor).await?;
+        let before: Option<String> = sqlx::query("SELECT value FROM settings WHERE name = $1")
+            .bind(name)
+            .fetch_optional(tx.connection())
+            .await?
+            .map(|row| row.try_get(0))
+            .transpose()?;
+        if before.as_deref() != Some(value) {
+            sqlx::query(
+                "INSERT INTO settings (name, value) VALUES ($1, $2) \
+                 ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+            )
+            .bind(name)
+            .bind(value)
+            .execute(tx.connection())
+            .await?;
+            tx.touch_everyone();
+            tx.audit("setting.set", name, before.map(|value| json!(value)), Some(json!(value)))
+                .await?;
+        }
+        tx.commit(()).await
+    }
+}
