@@ -4,7 +4,7 @@
 //! the gate (credentials, cache, policy calls, responses) consumes them and knows nothing of
 //! MLflow's paths.
 
-use crate::requirement::{ReferenceKind, Requirement, ResourceType, Scope};
+use crate::requirement::{Action, ReferenceKind, Requirement, ResourceType, Scope};
 
 /// A request head as the proxy shows it. Bytes, because a client chooses them.
 #[derive(Debug, Clone, Copy)]
@@ -40,6 +40,8 @@ pub struct Operation {
     pub workspace: Option<String>,
     pub forward: Forward,
     pub response: ResponseWork,
+    /// With [`ResponseWork::Graph`]: where the answer has rows to judge.
+    pub graph: Vec<GraphRows>,
     /// Recorded after success, before the client sees it.
     pub effects: Vec<Effect>,
 }
@@ -71,6 +73,10 @@ pub struct ScopedField {
 pub enum Place {
     Body,
     Query,
+    /// A condition on the attribute `field` is put before the body's `filter`.
+    FilterInBody,
+    /// The same in the query.
+    FilterInQuery,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,38 +86,118 @@ pub enum WhenEmpty {
     Deny,
 }
 
-/// What must happen to the response for non-admins.
+/// What must happen to the response, unless the principal is a super admin.
+///
+/// Carried out by [`crate::response`]. Anything but `None` needs the response body, whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ResponseWork {
     #[default]
     None,
-    /// Drop rows the principal may not read.
-    FilterRows(&'static RowFilter),
-    /// Clear fields that only holders of sub-tier DENY grants must not see.
+    /// Clear fields; decided by `AuthorizeResponse.denied_tiers` alone.
     Redact(&'static [Redaction]),
+    /// Drop rows or clear fields of objects, each judged by its own id; then redact.
+    Rewrite(&'static Rewrite),
+    /// The rows of a GraphQL answer: see [`Operation::graph`].
+    Graph,
 }
 
-/// How to find and judge the rows of a list response.
+/// How to rewrite a list response.
 #[derive(Debug, PartialEq, Eq)]
-pub struct RowFilter {
-    /// The array's field at the top of the response.
-    pub rows: &'static str,
-    /// The row's id, as a path of fields within the row.
-    pub id: &'static [&'static str],
-    /// What the id is of; sent to `Visible`.
-    pub resource: ResourceType,
-    /// Where the row's id is not that of a resource: what it references.
-    pub reference: Option<ReferenceKind>,
-    pub also_require: &'static [ResourceType],
+pub struct Rewrite {
+    pub rows: &'static [Rows],
     pub redactions: &'static [Redaction],
+    pub paging: Paging,
 }
 
-/// A field to clear when `when_denied` is DENY on `*`.
+/// A path of JSON fields from the top of the response, or from a row.
+///
+/// `[]` steps into every element of an array. At the end, `=KEY` means the elements of an array
+/// of `{"key", "value"}` whose key is KEY. What is absent on the way is nothing to do.
+pub type Path = &'static [&'static str];
+
+/// Objects in a response that are judged one by one.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Rows {
+    /// The objects; ends in `[]` where rows may be dropped.
+    pub at: Path,
+    /// A row stays as it is when all of these hold. An id that cannot be read fails.
+    pub keep: &'static [RowTest],
+    pub otherwise: Otherwise,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Otherwise {
+    /// Remove the row from its array.
+    Drop,
+    /// Remove these fields of the row.
+    Clear(&'static [Path]),
+}
+
+/// What must hold for a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RowTest {
+    /// The principal may do `action` on the object, with the workspace grant as fallback.
+    May { resource: ResourceType, action: Action, id: RowId },
+    /// The same for an object that is named by another kind of id.
+    MayByReference { resource: ResourceType, action: Action, kind: ReferenceKind, id: RowId },
+    /// READ on a registered model or prompt, whichever the row's own tags make it, and, where the
+    /// row is a version, no DENY on that version tier.
+    MayReadModelOrPrompt { name: RowId, version: bool },
+    /// No DENY on `*` of this type.
+    NotDenied(ResourceType),
+    /// The principal is the recorded creator of what the id names.
+    Owned { kind: ReferenceKind, id: RowId },
+    /// One of the usernames in this array is the principal's, or scope 0 of the operation was
+    /// answered with something left.
+    ListedUnlessScoped(Path),
+    /// No DENY on `*` of RUN where the field is a run id (32 lower-case hex digits).
+    RunDirectory(Path),
+    /// READ on the experiment where the field is an experiment id.
+    ExperimentDirectory(Path),
+}
+
+/// Where a row's id is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RowId {
+    Field(Path),
+    /// A scorer's key in grants: `<experiment_id>/<name, percent-encoded>`.
+    Scorer {
+        experiment_id: Path,
+        name: Path,
+    },
+}
+
+/// How a list's pages are kept full although rows are dropped (semantics §7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Paging {
+    /// There are none, or the request is scoped, or MLflow's auth app leaves short pages too.
+    AsTheyCome,
+    /// Tokens are `base64({"offset": n})` over all rows: fetch on until the page is full.
+    Refill { default_size: Option<u32> },
+}
+
+/// Where a GraphQL answer has model versions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GraphRows {
+    /// Response keys (aliases) below `data`; arrays on the way are stepped into.
+    pub at: Vec<String>,
+    /// The response key of the row's `name`.
+    pub name: String,
+}
+
+/// A field to remove.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Redaction {
-    pub when_denied: ResourceType,
-    /// A path of fields; `[]` steps into every element of an array.
-    pub path: &'static [&'static str],
+    pub when: When,
+    pub path: Path,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum When {
+    Always,
+    /// This type is DENY on `*`. `ModelOrPromptVersion` is read by the tags of the object that
+    /// has the field.
+    Denied(ResourceType),
 }
 
 /// A change of grants that follows from a successful response.

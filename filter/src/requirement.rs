@@ -67,10 +67,33 @@ pub enum Requirement {
 pub struct Scope {
     pub resource: ResourceType,
     pub ids: Vec<String>,
+    /// `ids` is empty and means every id of the type: the answer is a [`Selection`].
+    pub every: bool,
     /// Checked for each id; empty means READ on `resource`.
     pub rungs: Vec<Rung>,
     /// DENY on `*` of one of these empties the scope.
     pub vetoes: Vec<ResourceType>,
+}
+
+/// Which ids of a type a principal may use, without a list of all that exist.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Selection {
+    Only(Vec<String>),
+    AllBut(Vec<String>),
+    /// Too many, or by patterns: rows must be judged one by one.
+    Unknown,
+}
+
+impl From<&pb::ScopeResult> for Selection {
+    fn from(result: &pb::ScopeResult) -> Self {
+        if result.unlisted {
+            Self::Unknown
+        } else if result.all_but {
+            Self::AllBut(result.except.clone())
+        } else {
+            Self::Only(result.allowed.clone())
+        }
+    }
 }
 
 impl From<&Reference> for pb::Reference {
@@ -128,6 +151,7 @@ impl From<&Scope> for pb::Scope {
         Self {
             r#type: scope.resource.into(),
             ids: scope.ids.clone(),
+            every: scope.every,
             rungs: scope.rungs.iter().map(Into::into).collect(),
             vetoes: scope.vetoes.iter().map(|&veto| veto.into()).collect(),
         }

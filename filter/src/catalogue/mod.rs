@@ -11,7 +11,7 @@ mod route;
 mod rows;
 
 pub use self::matcher::{Found, find, problems};
-pub use self::route::{Demand, EffectSpec, Input, Mount, Route, ScopeSpec};
+pub use self::route::{Demand, EffectSpec, Input, Mount, Route, ScopeSpec, SelectSpec};
 
 /// All routes, family by family.
 pub fn routes() -> impl Iterator<Item = &'static Route> {

@@ -52,6 +52,16 @@ pub struct ScopeSpec {
     pub when_empty: WhenEmpty,
 }
 
+/// A search whose filter takes a condition on ids: it is put before the caller's, so that only
+/// rows the caller may read are found, in full pages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SelectSpec {
+    /// Of the ids that the condition is about.
+    pub resource: ResourceType,
+    /// The attribute's name in MLflow's filter grammar.
+    pub attribute: &'static str,
+}
+
 /// Where a catalogue line takes an effect's id from.
 #[derive(Debug, Clone, Copy)]
 pub enum EffectSpec {
@@ -78,6 +88,7 @@ pub struct Route {
     /// Query keys that may repeat on this route only.
     pub repeated: &'static [&'static str],
     pub scopes: &'static [ScopeSpec],
+    pub select: Option<SelectSpec>,
     pub response: ResponseWork,
     pub effects: &'static [EffectSpec],
     pub may_be_public: bool,
@@ -100,6 +111,7 @@ const fn line(
         input,
         repeated: &[],
         scopes: &[],
+        select: None,
         response: ResponseWork::None,
         effects: &[],
         may_be_public: false,
@@ -148,6 +160,11 @@ impl Route {
         self
     }
 
+    pub const fn selecting(mut self, select: SelectSpec) -> Self {
+        self.select = Some(select);
+        self
+    }
+
     pub const fn response(mut self, work: ResponseWork) -> Self {
         self.response = work;
         self
@@ -189,12 +206,15 @@ impl Route {
 
     /// What this request needs, given all that was read of it.
     pub fn demand(&self, inputs: &Inputs) -> Result<Demand, Refusal> {
-        let mut demand = Demand { response: self.response.clone(), ..Demand::default() };
+        let mut demand = Demand { response: self.response, ..Demand::default() };
         for need in self.needs {
             demand.requirements.extend(need.requirements(inputs)?);
         }
         for scope in self.scopes {
             demand.add_scope(scope, inputs)?;
+        }
+        if let Some(select) = self.select {
+            demand.add_select(select, inputs);
         }
         for effect in self.effects {
             demand.effects.extend(effect.effects(inputs)?);
@@ -231,10 +251,28 @@ impl Demand {
         self.scopes.push(Scope {
             resource: spec.resource,
             ids,
+            every: false,
             rungs: Vec::new(),
             vetoes: spec.vetoes.to_vec(),
         });
         Ok(())
+    }
+
+    fn add_select(&mut self, spec: SelectSpec, inputs: &Inputs) {
+        let filter = if inputs.body.is_some() { Place::FilterInBody } else { Place::FilterInQuery };
+        self.scoped.push(ScopedField {
+            scope: self.scopes.len(),
+            field: spec.attribute.to_owned(),
+            place: filter,
+            when_empty: WhenEmpty::Answer("{}"),
+        });
+        self.scopes.push(Scope {
+            resource: spec.resource,
+            ids: Vec::new(),
+            every: true,
+            rungs: Vec::new(),
+            vetoes: Vec::new(),
+        });
     }
 }
 

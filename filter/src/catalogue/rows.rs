@@ -1,31 +1,38 @@
 //! What is done to the rows of list responses (semantics §7, §8).
 
-use crate::operation::{Redaction, ResponseWork, RowFilter};
-use crate::requirement::ResourceType;
+use crate::operation::{
+    Otherwise, Paging, Redaction, ResponseWork, Rewrite, RowId, RowTest, Rows, When,
+};
+use crate::requirement::{Action, ResourceType};
 
-macro_rules! rows {
-    ($name:ident, $filter:expr) => {
+macro_rules! rewrite {
+    ($name:ident, $rewrite:expr) => {
         pub const $name: ResponseWork = {
-            static FILTER: RowFilter = $filter;
-            ResponseWork::FilterRows(&FILTER)
+            static REWRITE: Rewrite = $rewrite;
+            ResponseWork::Rewrite(&REWRITE)
         };
     };
 }
 
-rows!(
+const fn may_read(resource: ResourceType, id: &'static [&'static str]) -> RowTest {
+    RowTest::May { resource, action: Action::Read, id: RowId::Field(id) }
+}
+
+rewrite!(
     EXPERIMENTS,
-    RowFilter {
-        rows: "experiments",
-        id: &["experiment_id"],
-        resource: ResourceType::Experiment,
-        reference: None,
-        also_require: &[],
+    Rewrite {
+        rows: &[Rows {
+            at: &["experiments", "[]"],
+            keep: &[may_read(ResourceType::Experiment, &["experiment_id"])],
+            otherwise: Otherwise::Drop,
+        }],
         redactions: &[],
+        paging: Paging::Refill { default_size: None },
     }
 );
 
 const fn without_logged_model(path: &'static [&'static str]) -> Redaction {
-    Redaction { when_denied: ResourceType::LoggedModel, path }
+    Redaction { when: When::Denied(ResourceType::LoggedModel), path }
 }
 
 pub const RUN: ResponseWork = ResponseWork::Redact(&[

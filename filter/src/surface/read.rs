@@ -170,6 +170,7 @@ impl Routed {
             workspace: inputs.headers.workspace,
             forward,
             response: demand.response,
+            graph: Vec::new(),
             effects: demand.effects,
         })
     }
@@ -275,6 +276,7 @@ fn unknown(
         workspace: headers.workspace,
         forward: Forward { path: target(place.outer, &query), body: None, scoped: Vec::new() },
         response: ResponseWork::None,
+        graph: Vec::new(),
         effects: Vec::new(),
     }))
 }
