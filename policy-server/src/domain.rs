@@ -271,6 +271,34 @@ pub struct Grant {
     pub level: Level,
 }
 
+/// Fewest characters of a new password, as in MLflow's `_validate_password`.
+pub const MIN_PASSWORD_CHARS: usize = 12;
+
+/// The password that MLflow shipped as its administrator's default up to 3.16.0. Known to
+/// everybody, so nobody may have it.
+pub const LEGACY_DEFAULT_PASSWORD: &str = "password1234";
+
+/// Why a password can not be set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum WeakPassword {
+    /// In MLflow's words, which its UI shows.
+    #[error("Password must be at least {MIN_PASSWORD_CHARS} characters.")]
+    TooShort,
+    #[error("this password was MLflow's shipped default; choose another one")]
+    LegacyDefault,
+}
+
+/// Checks a password that is about to be set. Imported hashes are not subject to it.
+pub fn check_new_password(password: &str) -> Result<(), WeakPassword> {
+    if password.chars().count() < MIN_PASSWORD_CHARS {
+        return Err(WeakPassword::TooShort);
+    }
+    if password == LEGACY_DEFAULT_PASSWORD {
+        return Err(WeakPassword::LegacyDefault);
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -303,6 +331,14 @@ mod tests {
         let started = std::time::Instant::now();
         assert!(!pattern.matches(&"a".repeat(100_000)));
         assert!(started.elapsed() < std::time::Duration::from_secs(1));
+    }
+
+    #[test]
+    fn a_password_is_long_and_not_the_shipped_one() {
+        assert_eq!(check_new_password("elevenchars"), Err(WeakPassword::TooShort));
+        assert_eq!(check_new_password("twelve chars"), Ok(()));
+        assert_eq!(check_new_password("password1234"), Err(WeakPassword::LegacyDefault));
+        assert_eq!(check_new_password("ééééééééééé"), Err(WeakPassword::TooShort));
     }
 
     #[test]

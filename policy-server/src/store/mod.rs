@@ -36,8 +36,9 @@ pub use self::grants::IfExists;
 pub use self::model::*;
 pub use self::owners::{CreationIntent, Owner};
 pub use self::settings::{SettingOverrides, default_permission};
-pub use self::tokens::{NewToken, TokenSecret};
+pub use self::tokens::NewToken;
 pub use self::url::DatabaseUrl;
+pub use crate::policy::Settings;
 
 /// A handle on the policy store; clones share their connections.
 #[derive(Clone)]

@@ -110,7 +110,7 @@ pub struct Group {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Token {
+pub struct StoredToken {
     pub id: TokenId,
     pub user_id: UserId,
     pub username: String,
@@ -123,7 +123,7 @@ pub struct Token {
     pub last_used_at: Option<Millis>,
 }
 
-impl Token {
+impl StoredToken {
     /// Neither revoked nor expired. The user may still be disabled.
     pub fn is_valid_at(&self, now: Millis) -> bool {
         self.revoked_at.is_none() && self.expires_at.is_none_or(|expiry| now < expiry)
@@ -142,28 +142,6 @@ pub struct PrincipalGrants {
     /// The groups asked for, and those whose member the user is here. Sorted.
     pub groups: Vec<String>,
     pub grants: Vec<Grant>,
-}
-
-/// Settings of the policy that all servers on one store share.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Settings {
-    /// The level where no grant says anything; as MLflow's `default_permission`.
-    pub default_permission: Level,
-    /// As MLflow's setting of this name: with workspaces on, `default_permission` counts in the
-    /// workspace `default` also for those without a grant in it.
-    pub grant_default_workspace_access: bool,
-    /// Whether MLflow runs with workspaces.
-    pub workspaces: bool,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            default_permission: Level::NoPermissions,
-            grant_default_workspace_access: false,
-            workspaces: false,
-        }
-    }
 }
 
 /// One committed change, as it is streamed to the filters.

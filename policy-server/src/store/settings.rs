@@ -7,8 +7,9 @@ use sqlx::Row;
 
 use super::Store;
 use super::error::{Entity, Result, StoreError};
-use super::model::{Actor, Committed, Settings};
+use super::model::{Actor, Committed};
 use crate::domain::Level;
+use crate::policy::Settings;
 
 /// Settings that this server's configuration fixes, whatever the store says.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -26,6 +27,17 @@ impl SettingOverrides {
                 .grant_default_workspace_access
                 .unwrap_or(stored.grant_default_workspace_access),
             workspaces: self.workspaces.unwrap_or(stored.workspaces),
+        }
+    }
+}
+
+impl Default for Settings {
+    /// Of a new installation: what nobody granted, nobody may do.
+    fn default() -> Self {
+        Self {
+            default_permission: Level::NoPermissions,
+            workspaces: false,
+            grant_default_workspace_access: false,
         }
     }
 }

@@ -1,53 +1,21 @@
 //! Tokens that people and service accounts use instead of a password.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
-use sha2::{Digest, Sha256};
 use sqlx::any::AnyRow;
 use sqlx::{AssertSqlSafe, Row};
 
 use super::Store;
 use super::error::{Entity, Result, StoreError, is_unique_violation};
-use super::model::{Actor, Committed, Millis, Token, TokenId, UserId};
+use super::model::{Actor, Committed, Millis, StoredToken, TokenId, UserId};
 use super::users::MAX_NAME_BYTES;
-use super::write::{check_name, fill_random};
+use super::write::check_name;
+use crate::credentials::token::{PREFIX, Token, TokenHash};
 
-/// Marks our tokens, for secret scanners and for telling them from passwords.
-pub const TOKEN_PREFIX: &str = "mlgate_";
-
-/// How much of a token is kept to recognise it by: the mark and 30 of its 256 random bits.
-const SHOWN: usize = TOKEN_PREFIX.len() + 5;
+/// How much of a token is kept to recognise it by: its mark and 30 of its 256 random bits.
+const SHOWN: usize = PREFIX.len() + 5;
 
 /// `last_used_at` is written at most this often, in milliseconds.
 const TOUCH_EVERY: Millis = 60_000;
-
-/// A token as its owner holds it.
-pub struct TokenSecret(SecretString);
-
-impl TokenSecret {
-    /// # Errors
-    /// `Unavailable` when the operating system gives no random bytes.
-    pub fn generate() -> Result<Self> {
-        let mut random = [0; 32];
-        fill_random(&mut random)?;
-        Ok(Self(format!("{TOKEN_PREFIX}{}", URL_SAFE_NO_PAD.encode(random)).into()))
-    }
-
-    pub fn expose(&self) -> &str {
-        self.0.expose_secret()
-    }
-
-    /// What [`Store::token_by_hash`] looks for.
-    pub fn hash(token: &str) -> [u8; 32] {
-        Sha256::digest(token).into()
-    }
-
-    fn shown(&self) -> &str {
-        self.expose().get(..SHOWN).unwrap_or_default()
-    }
-}
 
 /// A token to be created.
 #[derive(Debug, Clone, Default)]
@@ -67,7 +35,7 @@ impl Store {
     ///
     /// # Errors
     /// `Unavailable`, or `Unreadable`.
-    pub async fn token_by_hash(&self, hash: &[u8; 32]) -> Result<Option<Token>> {
+    pub async fn token_by_hash(&self, hash: &TokenHash) -> Result<Option<StoredToken>> {
         let statement = format!(
             "SELECT {COLUMNS} FROM tokens t JOIN users u ON u.id = t.user_id WHERE t.hash = $1"
         );
@@ -83,7 +51,7 @@ impl Store {
     ///
     /// # Errors
     /// `Unavailable`, or `Unreadable`.
-    pub async fn tokens(&self, user: Option<UserId>) -> Result<Vec<Token>> {
+    pub async fn tokens(&self, user: Option<UserId>) -> Result<Vec<StoredToken>> {
         let statement = format!(
             "SELECT {COLUMNS} FROM tokens t JOIN users u ON u.id = t.user_id \
              WHERE $1 = 0 OR t.user_id = $1 ORDER BY t.id"
@@ -106,9 +74,10 @@ impl Store {
         &self,
         actor: &Actor,
         new: &NewToken,
-    ) -> Result<Committed<(Token, TokenSecret)>> {
+    ) -> Result<Committed<(StoredToken, Token)>> {
         check_name("name", &new.name, MAX_NAME_BYTES)?;
-        let secret = TokenSecret::generate()?;
+        let secret = Token::generate();
+        let prefix = secret.expose().get(..SHOWN).unwrap_or_default();
         let mut tx = self.begin(actor).await?;
         let now = tx.now;
         if new.expires_at.is_some_and(|expiry| expiry <= now) {
@@ -121,8 +90,8 @@ impl Store {
         )
         .bind(user.id.0)
         .bind(new.name.as_str())
-        .bind(hex::encode(TokenSecret::hash(secret.expose())))
-        .bind(secret.shown())
+        .bind(hex::encode(secret.hash()))
+        .bind(prefix)
         .bind(json!(new.scopes).to_string())
         .bind(now)
         .bind(new.expires_at)
@@ -132,12 +101,12 @@ impl Store {
             true => StoreError::exists(Entity::Token, &new.name),
             false => error.into(),
         })?;
-        let token = Token {
+        let token = StoredToken {
             id: TokenId(row.try_get(0)?),
             user_id: user.id,
             username: user.username,
             name: new.name.clone(),
-            prefix: secret.shown().to_owned(),
+            prefix: prefix.to_owned(),
             scopes: new.scopes.clone(),
             created_at: now,
             expires_at: new.expires_at,
@@ -146,14 +115,15 @@ impl Store {
         };
         tx.touch_user(&token.username);
         tx.audit("token.create", &target(&token), None, Some(json!(token))).await?;
-        tx.commit((token, secret)).await
+        let committed = tx.commit(token).await?;
+        Ok(Committed { value: (committed.value, secret), revision: committed.revision })
     }
 
     /// Revokes a token for good.
     ///
     /// # Errors
     /// `NotFound` for one that is not there or already revoked, `Unavailable`.
-    pub async fn revoke_token(&self, actor: &Actor, id: TokenId) -> Result<Committed<Token>> {
+    pub async fn revoke_token(&self, actor: &Actor, id: TokenId) -> Result<Committed<StoredToken>> {
         let mut tx = self.begin(actor).await?;
         let statement = format!(
             "SELECT {COLUMNS} FROM tokens t JOIN users u ON u.id = t.user_id \
@@ -171,7 +141,7 @@ impl Store {
             .bind(id.0)
             .execute(tx.connection())
             .await?;
-        let after = Token { revoked_at: Some(now), ..before.clone() };
+        let after = StoredToken { revoked_at: Some(now), ..before.clone() };
         tx.touch_user(&before.username);
         tx.audit("token.revoke", &target(&before), Some(json!(before)), Some(json!(after))).await?;
         tx.commit(after).await
@@ -182,7 +152,7 @@ impl Store {
     ///
     /// # Errors
     /// `Unavailable`.
-    pub async fn touch_token(&self, token: &Token, now: Millis) -> Result<()> {
+    pub async fn touch_token(&self, token: &StoredToken, now: Millis) -> Result<()> {
         if token.last_used_at.is_some_and(|last| now.saturating_sub(last) < TOUCH_EVERY) {
             return Ok(());
         }
@@ -195,13 +165,13 @@ impl Store {
     }
 }
 
-fn target(token: &Token) -> String {
+fn target(token: &StoredToken) -> String {
     format!("{} of {}", token.name, token.username)
 }
 
-fn token(row: &AnyRow) -> Result<Token> {
+fn token(row: &AnyRow) -> Result<StoredToken> {
     let scopes: &str = row.try_get(5)?;
-    Ok(Token {
+    Ok(StoredToken {
         id: TokenId(row.try_get(0)?),
         user_id: UserId(row.try_get(1)?),
         username: row.try_get(2)?,

@@ -2,9 +2,7 @@
 
 use mlgate_policy_server::contract::ReferenceKind;
 use mlgate_policy_server::domain::{Level, Pattern, ResourceType};
-use mlgate_policy_server::store::{
-    Effect, Entity, IfExists, NewToken, Store, StoreError, TokenSecret,
-};
+use mlgate_policy_server::store::{Effect, Entity, IfExists, NewToken, Store, StoreError};
 
 use crate::on_both_stores;
 use crate::support::{Database, actor, new_user};
@@ -152,7 +150,7 @@ async fn deleting_a_user_leaves_nothing_for_a_namesake(database: &Database) {
     let principal = store.principal("alice", &[]).await.unwrap();
     assert!(principal.grants.is_empty() && principal.roles.is_empty());
     assert!(principal.groups.is_empty());
-    assert!(store.token_by_hash(&TokenSecret::hash(secret.expose())).await.unwrap().is_none());
+    assert!(store.token_by_hash(&secret.hash()).await.unwrap().is_none());
     assert!(store.owner_of(ReferenceKind::JobId, "j1").await.unwrap().is_none());
     assert!(store.intents_before(i64::MAX, 10).await.unwrap().is_empty());
     assert_eq!(store.roles(None).await.unwrap().len(), 1, "the hidden role is gone");
@@ -278,7 +276,7 @@ async fn a_token_is_found_by_its_hash_until_it_is_revoked(database: &Database) {
     let new = NewToken { username: "ci".into(), name: "build".into(), ..NewToken::default() };
     let (token, secret) = store.create_token(&actor(), &new).await.unwrap().value;
     assert!(secret.expose().starts_with(&token.prefix) && token.prefix.len() < 15);
-    let hash = TokenSecret::hash(secret.expose());
+    let hash = secret.hash();
     let now = token.created_at;
     assert!(store.token_by_hash(&hash).await.unwrap().unwrap().is_valid_at(now));
     assert!(matches!(
