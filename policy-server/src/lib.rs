@@ -2,6 +2,7 @@
 //!
 //! It knows principals, grants and where ids live, and nothing of HTTP paths.
 
+pub mod admin;
 pub mod config;
 pub mod credentials;
 pub mod domain;
