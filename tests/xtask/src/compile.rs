@@ -3,6 +3,7 @@
 use crate::lifetime::Interrupt;
 use crate::workspace;
 use anyhow::{Result, bail};
+use clap::ValueEnum;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Instant;
@@ -13,12 +14,24 @@ pub struct Parts {
     pub wasm: PathBuf,
 }
 
+/// How the policy server is built. The filter always is as it is shipped.
+#[derive(Clone, Copy, ValueEnum)]
+pub enum Profile {
+    Release,
+    /// Shares its dependencies with `cargo test`.
+    Dev,
+}
+
 impl Parts {
     /// What [`parts`] has built before.
-    pub fn built() -> Self {
+    pub fn built(profile: Profile) -> Self {
         let target = workspace::target();
+        let directory = match profile {
+            Profile::Release => "release",
+            Profile::Dev => "debug",
+        };
         Self {
-            mlgate: target.join("release/mlgate"),
+            mlgate: target.join(directory).join("mlgate"),
             wasm: target.join("wasm32-wasip1/filter/mlgate_filter.wasm"),
         }
     }
@@ -30,15 +43,16 @@ pub fn cargo() -> Command {
     command
 }
 
-/// Builds the policy server and the wasm module with the profiles that are shipped.
-pub fn parts(interrupt: &Interrupt) -> Result<Parts> {
-    build(interrupt, "policy server", &["-p", "mlgate-policy-server", "--release"])?;
-    build(
-        interrupt,
-        "filter",
-        &["-p", "mlgate-filter", "--lib", "--profile", "filter", "--target", "wasm32-wasip1"],
-    )?;
-    Ok(Parts::built())
+/// Builds the policy server and the wasm module.
+pub fn parts(interrupt: &Interrupt, profile: Profile) -> Result<Parts> {
+    let server: &[_] = match profile {
+        Profile::Release => &["-p", "mlgate-policy-server", "--release"],
+        Profile::Dev => &["-p", "mlgate-policy-server"],
+    };
+    build(interrupt, "policy server", server)?;
+    let filter = ["--profile", "filter", "--target", "wasm32-wasip1"];
+    build(interrupt, "filter", &[&["-p", "mlgate-filter", "--lib"][..], &filter].concat())?;
+    Ok(Parts::built(profile))
 }
 
 fn build(interrupt: &Interrupt, what: &str, arguments: &[&str]) -> Result<()> {

@@ -1,7 +1,7 @@
 //! `cargo xtask demo`: everything on one machine, until Ctrl-C.
 
 use crate::admin::Admin;
-use crate::compile::{self, Parts};
+use crate::compile::{self, Parts, Profile};
 use crate::lifetime::Interrupt;
 use crate::ready::{Pids, Ports, Ready};
 use crate::service::Services;
@@ -52,6 +52,9 @@ pub struct Options {
     #[arg(long, value_name = "FILE")]
     server_config: Option<PathBuf>,
 
+    /// For tests: how the policy server is built.
+    #[arg(long, hide = true, default_value = "release")]
+    profile: Profile,
     /// For tests: run what was built before.
     #[arg(long, hide = true)]
     no_build: bool,
@@ -148,7 +151,10 @@ fn start(options: &Options, interrupt: &Interrupt, services: &mut Services) -> R
     let admin =
         Admin::settle(&data_dir, options.admin_user.as_deref(), options.admin_password.as_deref())?;
     eprintln!("preparing");
-    let parts = if options.no_build { Parts::built() } else { compile::parts(interrupt)? };
+    let parts = match options.no_build {
+        true => Parts::built(options.profile),
+        false => compile::parts(interrupt, options.profile)?,
+    };
     let tools = python::tools(interrupt)?;
     let other = python::mlflow(interrupt, &tools, options.mlflow_version.as_deref())?;
     let venv = other.as_ref().unwrap_or(&tools.venv);

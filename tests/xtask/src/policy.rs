@@ -40,6 +40,12 @@ pub fn start(plan: &Plan<'_>) -> Result<Service> {
         .with_context(|| format!("cannot write {}", plan.config_file.display()))?;
     let line = command_line(plan.mlgate, &plan.config_file);
     let mut command = Command::new(plan.mlgate);
+    // Its variables win over its file; those of the developer's shell are not meant for the demo.
+    for (name, _) in std::env::vars_os() {
+        if name.as_encoded_bytes().starts_with(b"MLGATE_") {
+            command.env_remove(name);
+        }
+    }
     command
         .args(line.iter().skip(1))
         .env("MLGATE_ADMIN_USERNAME", &plan.admin.user)

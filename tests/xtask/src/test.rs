@@ -1,16 +1,106 @@
 //! `cargo xtask test`.
 
-use anyhow::Result;
+use crate::compile::{self, Profile};
+use crate::lifetime::Interrupt;
+use crate::service::Services;
+use crate::suites::{self, Suite};
+use crate::{postgres, python, workspace};
+use anyhow::{Context, Result, bail};
 use clap::Args;
-use std::process::ExitCode;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+/// What route coverage is measured against besides the pinned MLflow: the next release and the
+/// last one of the 2 line.
+const OTHER_MLFLOWS: [&str; 2] = ["3.18.0", "2.22.5"];
 
 #[derive(Args)]
 pub struct Options {
-    /// Only the tests that start nothing.
+    /// Only the tests that need neither wasm, Envoy, MLflow nor Postgres.
     #[arg(long)]
     fast: bool,
 }
 
-pub fn run(_options: &Options) -> Result<ExitCode> {
-    Ok(ExitCode::FAILURE)
+pub fn run(options: &Options) -> Result<ExitCode> {
+    let interrupt = Interrupt::install()?;
+    let suites =
+        if options.fast { vec![suites::cargo_tests(&interrupt, &[])?] } else { all(&interrupt)? };
+    Ok(if suites::summarise(&suites) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn all(interrupt: &Interrupt) -> Result<Vec<Suite>> {
+    let scratch = workspace::target().join("xtask-test");
+    let _ = fs::remove_dir_all(&scratch);
+    fs::create_dir_all(&scratch).with_context(|| format!("cannot create {}", scratch.display()))?;
+    eprintln!("preparing");
+    compile::parts(interrupt, Profile::Dev)?;
+    let tools = python::tools(interrupt)?;
+    let routes = enumerate_routes(interrupt, &tools, &scratch)?;
+
+    let mut suites = Vec::new();
+    {
+        let mut services = Services::default();
+        let (postgres, service) = postgres::start(
+            interrupt,
+            &tools.venv,
+            &scratch.join("postgres"),
+            &scratch.join("postgres.log"),
+        )?;
+        services.push(service);
+        suites.push(suites::cargo_tests(
+            interrupt,
+            &[("MLGATE_TEST_POSTGRES", postgres.url("postgres")), ("MLGATE_MLFLOW_ROUTES", routes)],
+        )?);
+    }
+    for store in ["sqlite", "postgres"] {
+        suites.push(suites::python_tests(
+            interrupt,
+            &tools.venv,
+            &format!("end to end on {store}"),
+            "tests/e2e",
+            &[("MLGATE_TEST_STORE", store.to_owned()), ("MLGATE_TEST_XTASK", own_path()?)],
+            &scratch,
+        )?);
+    }
+    Ok(suites)
+}
+
+/// The routes of each MLflow, as files whose names are joined by `:`.
+fn enumerate_routes(
+    interrupt: &Interrupt,
+    tools: &python::Tools,
+    scratch: &Path,
+) -> Result<String> {
+    let mut files = vec![routes_of(interrupt, &tools.venv, &tools.mlflow_version, scratch)?];
+    for version in OTHER_MLFLOWS {
+        if let Some(venv) = python::mlflow(interrupt, tools, Some(version))? {
+            files.push(routes_of(interrupt, &venv, version, scratch)?);
+        }
+    }
+    let files: Vec<_> = files.iter().map(|file| file.to_string_lossy()).collect();
+    Ok(files.join(":"))
+}
+
+fn routes_of(
+    interrupt: &Interrupt,
+    venv: &python::Venv,
+    version: &str,
+    scratch: &Path,
+) -> Result<PathBuf> {
+    let file = scratch.join(format!("routes-{version}.json"));
+    let status = interrupt.run(
+        Command::new(venv.program("python"))
+            .arg(workspace::root().join("tests/conformance/enumerate_routes.py"))
+            .arg("--output")
+            .arg(&file),
+    )?;
+    if !status.success() {
+        bail!("cannot enumerate the routes of MLflow {version}");
+    }
+    Ok(file)
+}
+
+fn own_path() -> Result<String> {
+    Ok(std::env::current_exe()?.to_string_lossy().into_owned())
 }

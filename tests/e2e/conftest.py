@@ -1,0 +1,70 @@
+"""One demo for the whole session, and the report that `cargo xtask test` reads."""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from support.gate import Demo, Gate, free_port  # noqa: E402
+from support.recorder import Recorder  # noqa: E402
+from support.tokens import IdentityProvider  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def store():
+    return os.environ.get("MLGATE_TEST_STORE", "sqlite")
+
+
+@pytest.fixture(scope="session")
+def identity_provider():
+    return IdentityProvider()
+
+
+@pytest.fixture(scope="session")
+def gate(tmp_path_factory, store, identity_provider):
+    """A gate that everything shares: use names of your own for what you create."""
+    directory = tmp_path_factory.mktemp("gate")
+    plugin_config = directory / "plugin.json"
+    plugin_config.write_text(json.dumps(identity_provider.plugin_config()))
+    mlflow_port = free_port()
+    recorder = Recorder(mlflow_port)
+    demo = Demo(
+        directory / "data",
+        *("--listen", "127.0.0.1:0", "--store", store, "--plugin-config", plugin_config),
+        *("--mlflow-port", mlflow_port, "--mlflow-through", recorder.port),
+        "--policy-server-may-end",
+    )
+    yield Gate(demo, recorder)
+    demo.stop()
+    recorder.close()
+
+
+@pytest.fixture(scope="session")
+def admin(gate):
+    return gate.admin
+
+
+@pytest.fixture
+def unique(request):
+    """A name for what this test creates."""
+    name = request.node.name.removeprefix("test_")
+    return "".join(c if c.isalnum() else "-" for c in name)[:80].strip("-")
+
+
+def pytest_terminal_summary(terminalreporter):
+    report = os.environ.get("MLGATE_TEST_REPORT")
+    if report:
+        count = lambda *kinds: sum(len(terminalreporter.stats.get(kind, [])) for kind in kinds)
+        counts = {
+            "passed": count("passed"),
+            "failed": count("failed", "error"),
+            "skipped": count("skipped"),
+        }
+        Path(report).write_text(json.dumps(counts))
+    for skipped in terminalreporter.stats.get("skipped", []):
+        reason = skipped.longrepr[2] if isinstance(skipped.longrepr, tuple) else skipped.longrepr
+        terminalreporter.write_line(f"skipped: {skipped.nodeid}: {reason}")

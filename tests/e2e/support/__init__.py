@@ -1,0 +1,1 @@
+"""What the end-to-end tests share: a running gate, a recorder in front of MLflow, and clients."""

@@ -1,0 +1,157 @@
+"""Starts `cargo xtask demo` as a user would, and gives tests a handle on it."""
+
+import base64
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import requests
+
+ROOT = Path(__file__).parents[3]
+PASSWORD = "correct horse battery {}"
+
+
+def xtask():
+    default = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "debug" / "xtask"
+    return os.environ.get("MLGATE_TEST_XTASK", str(default))
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
+class Demo:
+    """A running demo. Options are those of `cargo xtask demo`, and its hidden ones."""
+
+    def __init__(self, data_dir, *options, environment=None):
+        self.log = open(Path(data_dir).with_suffix(".log"), "w+b")
+        command = [xtask(), "demo", "--no-build", "--profile", "dev", "--data-dir", str(data_dir)]
+        self.process = subprocess.Popen(
+            [*command, *map(str, options)],
+            stdout=subprocess.PIPE,
+            stderr=self.log,
+            env={**os.environ, **(environment or {})},
+        )
+        self.output = []
+        for line in self.process.stdout:
+            self.output.append(line.decode())
+            if line.startswith(b'{"ready":'):
+                self.ready = json.loads(line)["ready"]
+                return
+        self.process.wait()
+        raise RuntimeError("the demo did not start:\n" + self.messages())
+
+    def messages(self):
+        self.log.seek(0)
+        return self.log.read().decode(errors="replace")
+
+    def stop(self):
+        """Ends it by SIGTERM and returns its exit status."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout=60)
+
+
+class Gate:
+    """The gate of a demo, its admin, and the users that tests make."""
+
+    def __init__(self, demo, recorder=None):
+        self.demo = demo
+        self.recorder = recorder
+        self.url = demo.ready["url"]
+        self.admin = (demo.ready["admin_user"], demo.ready["admin_password"])
+
+    @property
+    def ready(self):
+        return self.demo.ready
+
+    def mlgate(self, *arguments, check=True, **options):
+        """Runs the `mlgate` command against this gate's store."""
+        command = [self.ready["mlgate"], "--config", self.ready["policy_config"], *arguments]
+        result = subprocess.run(command, capture_output=True, text=True, timeout=60, **options)
+        assert not check or result.returncode == 0, f"{arguments}: {result.stdout}{result.stderr}"
+        return result
+
+    def create_user(self, name):
+        """Returns the credential of a new user; an existing one is left as it is."""
+        password = PASSWORD.format(name)
+        result = self.mlgate(
+            "user", "create", name, "--password-stdin", input=password + "\n", check=False
+        )
+        assert result.returncode == 0 or "exists" in result.stderr, result.stderr
+        return name, password
+
+    def grant(self, user, level, resource, pattern):
+        self.mlgate("grant", user, level, resource, pattern)
+
+    def revoke(self, user, resource, pattern):
+        self.mlgate("revoke", user, resource, pattern)
+
+    def request(self, method, path, credential=None, **options):
+        """One request with Basic credentials, a bearer token (a string), or nothing."""
+        headers = dict(options.pop("headers", {}))
+        if isinstance(credential, tuple):
+            headers["Authorization"] = basic(*credential)
+        elif credential:
+            headers["Authorization"] = f"Bearer {credential}"
+        with requests.Session() as session:
+            session.trust_env = False
+            return session.request(
+                method, self.url + path, headers=headers, timeout=60, **options
+            )
+
+    def get(self, path, credential=None, **options):
+        return self.request("GET", path, credential, **options)
+
+    def post(self, path, credential=None, **options):
+        return self.request("POST", path, credential, **options)
+
+    def create_experiment(self, name, credential):
+        answer = self.post("/api/2.0/mlflow/experiments/create", credential, json={"name": name})
+        assert answer.status_code == 200, answer.text
+        return answer.json()["experiment_id"]
+
+    def create_run(self, experiment_id, credential):
+        body = {"experiment_id": experiment_id, "start_time": int(time.time() * 1000)}
+        answer = self.post("/api/2.0/mlflow/runs/create", credential, json=body)
+        assert answer.status_code == 200, answer.text
+        return answer.json()["run"]["info"]["run_id"]
+
+    # The policy server, for tests that take it away.
+
+    def stop_policy_server(self):
+        pid = self.ready["pids"]["policy"]
+        os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: not accepts(self.ready["ports"]["policy"]), "the policy server is gone")
+
+    def start_policy_server(self):
+        log = open(Path(self.ready["data_dir"]) / "logs" / "policy-server-again.log", "ab")
+        process = subprocess.Popen(
+            self.ready["policy_command"], stdin=subprocess.DEVNULL, stdout=log, stderr=log
+        )
+        self.ready["pids"]["policy"] = process.pid
+        wait_until(lambda: accepts(self.ready["ports"]["policy"]), "the policy server is back")
+        return process
+
+
+def basic(user, password):
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+
+
+def accepts(port):
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False
+
+
+def wait_until(condition, what, seconds=20):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        time.sleep(0.05)

@@ -1,0 +1,91 @@
+"""A TCP proxy between Envoy and MLflow that keeps what Envoy sends.
+
+That a refused request never reaches MLflow is the promise under test, so it is judged by the
+bytes on the wire and not by a log that MLflow might or might not write.
+"""
+
+import contextlib
+import socket
+import threading
+import time
+
+# Long enough for a request that Envoy lets through to arrive.
+SETTLE_SECONDS = 0.15
+KEPT_BYTES = 4 << 20
+
+
+class Recorder:
+    def __init__(self, upstream_port):
+        self._upstream = ("127.0.0.1", upstream_port)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self._lock = threading.Lock()
+        self._kept = bytearray()
+        self._received = 0
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self):
+        self._listener.close()
+
+    @contextlib.contextmanager
+    def silence(self):
+        """Fails unless MLflow receives nothing at all within the block."""
+        self.settle()
+        with self._lock:
+            before, start = self._received, len(self._kept)
+        yield
+        self.settle()
+        with self._lock:
+            heard = bytes(self._kept[start:])
+            assert self._received == before, f"MLflow received {heard[:2000]!r}"
+
+    @contextlib.contextmanager
+    def listening(self):
+        """Yields a list to which the bytes that MLflow received in the block are appended."""
+        heard = []
+        with self._lock:
+            start = len(self._kept)
+        yield heard
+        self.settle()
+        with self._lock:
+            heard.append(bytes(self._kept[start:]))
+
+    @staticmethod
+    def settle():
+        time.sleep(SETTLE_SECONDS)
+
+    def _accept(self):
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client):
+        try:
+            server = socket.create_connection(self._upstream)
+        except OSError:
+            client.close()
+            return
+        back = threading.Thread(target=_copy, args=(server, client), daemon=True)
+        back.start()
+        _copy(client, server, self._keep)
+        back.join()
+        client.close()
+        server.close()
+
+    def _keep(self, data):
+        with self._lock:
+            self._received += len(data)
+            if len(self._kept) < KEPT_BYTES:
+                self._kept += data
+
+
+def _copy(source, sink, seen=lambda data: None):
+    with contextlib.suppress(OSError):
+        while data := source.recv(65536):
+            seen(data)
+            sink.sendall(data)
+    with contextlib.suppress(OSError):
+        sink.shutdown(socket.SHUT_WR)
