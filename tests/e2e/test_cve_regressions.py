@@ -1,0 +1,180 @@
+"""MLflow's own history of holes, each request shape sent by nobody and by a user without grants."""
+
+import pytest
+from support import scene
+
+
+@pytest.fixture(scope="module")
+def acting(gate):
+    return scene.make(gate, "cve")
+
+
+API = ["/api", "/ajax-api"]
+
+
+def both(method, path, **options):
+    return [(method, prefix + path, options) for prefix in API]
+
+
+# What nobody may do without a credential.
+ANONYMOUS = {
+    "CVE-2023-6014": [
+        ("GET", "/signup", {}),
+        *both("POST", "/2.0/mlflow/users/create", json={"username": "x", "password": "x" * 12}),
+        *both("POST", "/2.0/mlflow/users/create-ui", data={"username": "x", "password": "x" * 12}),
+    ],
+    "CVE-2026-0545 and CVE-2026-2652": [
+        ("POST", "/ajax-api/3.0/jobs/", {"json": {"job_name": "x", "params": {}}}),
+        ("GET", "/ajax-api/3.0/jobs/x", {}),
+        ("PATCH", "/ajax-api/3.0/jobs/cancel/x", {}),
+        ("POST", "/v1/traces", {"data": b"", "headers": {"X-Mlflow-Experiment-Id": "{victim}"}}),
+    ],
+}
+
+# What a valid user without any grant may not do.
+STRANGER = {
+    "CVE-2024-4263": both(
+        "DELETE", "/2.0/mlflow-artifacts/artifacts/{victim}/{run}/artifacts/a.txt"
+    ),
+    "CVE-2025-14297": [
+        ("GET", "/ajax-api/2.0/mlflow/metrics/get-history-bulk?run_id={run}&metric_key=m", {}),
+        *both("POST", "/2.0/mlflow/experiments/search-datasets", json={"experiment_ids": ["{victim}"]}),
+        ("POST", "/ajax-api/2.0/mlflow/runs/create-promptlab-run", {"json": {"experiment_id": "{victim}"}}),
+        ("GET", "/ajax-api/2.0/mlflow/get-trace-artifact?request_id=tr-00000000000000000000000000000000", {}),
+        ("POST", "/ajax-api/2.0/mlflow/upload-artifact?run_uuid={run}&path=x", {"data": b"x"}),
+    ],
+    "CVE-2025-15381": [
+        *both("GET", "/3.0/mlflow/traces/tr-00000000000000000000000000000000"),
+        *both("POST", "/3.0/mlflow/traces/tr-00000000000000000000000000000000/assessments", json={}),
+    ],
+    "CVE-2026-8147": [
+        *both("POST", "/2.0/mlflow/traces/delete-traces", json={"experiment_id": "{victim}"}),
+        *both("POST", "/3.0/mlflow/traces/delete-traces", json={"experiment_id": "{victim}"}),
+        *both("GET", "/2.0/mlflow/traces?experiment_ids={victim}"),
+        *both("POST", "/3.0/mlflow/traces/search", json={"locations": [{"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": "{victim}"}}]}),
+        *both("PATCH", "/2.0/mlflow/traces/tr-00000000000000000000000000000000/tags", json={"key": "k", "value": "v"}),
+        *both("GET", "/3.0/mlflow/traces/batchGet?trace_ids=tr-00000000000000000000000000000000"),
+    ],
+    "CVE-2026-0545": [
+        ("POST", "/ajax-api/3.0/jobs/", {"json": {"job_name": "x", "params": {"experiment_id": "{victim}"}}}),
+    ],
+    "CVE-2026-2652": [
+        ("POST", "/v1/traces", {"data": b"", "headers": {"X-Mlflow-Experiment-Id": "{victim}", "Content-Type": "application/x-protobuf"}}),
+    ],
+    "CVE-2026-2651": [
+        *both("POST", "/2.0/mlflow-artifacts/mpu/create/{victim}/{run}/artifacts", json={"path": "a.txt", "num_parts": 1}),
+        *both("POST", "/2.0/mlflow-artifacts/mpu/complete/{victim}/{run}/artifacts", json={"path": "a.txt", "upload_id": "x", "parts": []}),
+        *both("POST", "/2.0/mlflow-artifacts/mpu/abort/{victim}/{run}/artifacts", json={"path": "a.txt", "upload_id": "x"}),
+        *both("GET", "/2.0/mlflow-artifacts/presigned/{victim}/{run}/artifacts/a.txt"),
+    ],
+    "CVE-2026-33866": [
+        ("GET", "/ajax-api/2.0/mlflow/logged-models/m-00000000000000000000000000000000/artifacts/files?artifact_file_path=x", {}),
+    ],
+    "CVE-2026-69146": [
+        *both("POST", "/2.0/mlflow/runs/log-inputs", json={"run_id": "{run}", "datasets": []}),
+        *both("POST", "/2.0/mlflow/runs/outputs", json={"run_id": "{run}", "models": []}),
+        *both("POST", "/2.0/mlflow/runs/log-model", json={"run_id": "{run}", "model_json": "{}"}),
+    ],
+    "CVE-2026-13484": [
+        *both("POST", "/3.0/mlflow/label-schemas", json={"experiment_id": "{victim}", "name": "x"}),
+        *both("GET", "/3.0/mlflow/label-schemas/list?experiment_id={victim}"),
+    ],
+    "privileged writes": [
+        *both("POST", "/2.0/mlflow/webhooks", json={"name": "x", "url": "http://127.0.0.1:1", "events": []}),
+        *both("GET", "/2.0/mlflow/webhooks"),
+        *both("POST", "/3.0/mlflow/gateway/budgets/create", json={}),
+        *both("POST", "/3.0/mlflow/workspaces", json={"name": "x"}),
+        *both("POST", "/3.0/mlflow/demo/delete", json={}),
+    ],
+}
+
+
+def cases(table):
+    return [
+        pytest.param(*case, id=f"{name}: {case[0]} {case[1].split('?')[0]}")
+        for name, requests in table.items()
+        for case in requests
+    ]
+
+
+def send(acting, credential, method, path, options):
+    filled = {
+        name: _filled(acting, value) if name in ("json", "headers") else value
+        for name, value in options.items()
+    }
+    with acting.gate.recorder.silence():
+        return acting.gate.request(method, acting.fill(path), credential, **filled)
+
+
+def _filled(acting, value):
+    match value:
+        case str():
+            return acting.fill(value)
+        case dict():
+            return {key: _filled(acting, item) for key, item in value.items()}
+        case list():
+            return [_filled(acting, item) for item in value]
+    return value
+
+
+@pytest.mark.parametrize("method, path, options", cases(ANONYMOUS) + cases(STRANGER))
+def test_nobody_gets_401(acting, method, path, options):
+    assert send(acting, None, method, path, options).status_code == 401
+
+
+@pytest.mark.parametrize("method, path, options", cases(STRANGER))
+def test_a_stranger_gets_nothing(acting, method, path, options):
+    answer = send(acting, acting.eve, method, path, options)
+    assert answer.status_code in (400, 403, 404), answer.text
+
+
+def test_an_unknown_host_gets_nothing(gate, admin):
+    """CVE-2025-14279: a page that has rebound its own name to this address."""
+    with gate.recorder.silence():
+        answer = gate.get("/health", admin, headers={"Host": "attacker.example"})
+        assert answer.status_code in (403, 404, 421)
+
+
+@pytest.mark.parametrize("password", ["", "p", "password1234"])
+@pytest.mark.parametrize("user", ["", "admin", "empty"])
+def test_empty_and_default_passwords_never_work(gate, user, password):
+    """CVE-2025-1474, CVE-2025-11200 and CVE-2026-2635."""
+    assert gate.get("/api/2.0/mlflow/experiments/search", (user, password)).status_code == 401
+
+
+@pytest.mark.parametrize("who", ["alice", "admin"])
+def test_a_form_on_another_site_cannot_write(acting, gate, who):
+    """CVE-2025-1473: the browser adds the password by itself."""
+    credential = gate.admin if who == "admin" else acting.alice
+    path = "/api/2.0/mlflow/experiments/create"
+    foreign = {"Origin": "https://attacker.example", "Sec-Fetch-Site": "cross-site"}
+    answer = gate.post(path, credential, json={"name": f"foreign {who}"}, headers=foreign)
+    assert answer.status_code == 403, answer.text
+
+
+def test_hidden_models_are_not_listed(acting, gate):
+    """CVE-2026-2734."""
+    for path in [
+        "/api/2.0/mlflow/model-versions/search",
+        "/api/2.0/mlflow/registered-models/search",
+    ]:
+        answer = gate.get(path, acting.eve)
+        assert answer.status_code in (200, 403)
+        assert acting.model not in answer.text
+
+
+def test_an_absent_object_is_answered_like_another_users(acting, gate):
+    for yours, absent in [
+        (f"/api/2.0/mlflow/runs/get?run_id={acting.run}", "/api/2.0/mlflow/runs/get?run_id=" + "0" * 32),
+        (f"/api/2.0/mlflow/experiments/get?experiment_id={acting.experiment}", "/api/2.0/mlflow/experiments/get?experiment_id=987654321"),
+    ]:
+        first, second = gate.get(yours, acting.eve), gate.get(absent, acting.eve)
+        assert (first.status_code, first.content) == (second.status_code, second.content)
+        assert first.status_code == 403
+
+
+def test_search_results_hold_nothing_of_others(acting, gate):
+    path = "/api/2.0/mlflow/runs/search"
+    answer = gate.post(path, acting.eve, json={"experiment_ids": [acting.experiment]})
+    assert answer.status_code == 200, answer.text
+    assert acting.run not in answer.text
