@@ -131,6 +131,8 @@ pub enum Otherwise {
     Drop,
     /// Remove these fields of the row.
     Clear(&'static [Path]),
+    /// Tests or not: set `allowed_actions` to what the principal may do with the object.
+    Stamp { resource: ResourceType, id: RowId },
 }
 
 /// What must hold for a row.
@@ -160,6 +162,8 @@ pub enum RowTest {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RowId {
     Field(Path),
+    /// The first, or where it is absent the second.
+    Either(Path, Path),
     /// A scorer's key in grants: `<experiment_id>/<name, percent-encoded>`.
     Scorer {
         experiment_id: Path,

@@ -8,7 +8,7 @@ pub mod field;
 mod matcher;
 pub mod need;
 mod route;
-mod rows;
+pub mod rows;
 
 pub use self::matcher::{Found, find, problems};
 pub use self::route::{Demand, EffectSpec, Input, Mount, Route, ScopeSpec, SelectSpec};
