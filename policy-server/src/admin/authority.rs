@@ -94,7 +94,7 @@ impl<'a> Authority<'a> {
             disabled: false,
             grants: &self.grants,
         };
-        policy::evaluate(&settings(self.settings), &principal, workspace, &[check]).allowed
+        policy::evaluate(&self.settings, &principal, workspace, &[check]).allowed
     }
 }
 
@@ -117,21 +117,12 @@ pub(super) fn level_of(
     let grants = Grants::new(&principal.grants);
     let disabled = principal.user.as_ref().is_some_and(|user| user.disabled);
     let subject = Principal { super_admin: false, disabled, grants: &grants };
-    let settings = self::settings(settings);
     let permits = |action| {
         let checks = [check(resource, id, action)];
         policy::evaluate(&settings, &subject, workspace, &checks).allowed
     };
     let highest = BY_ACTION.into_iter().find(|(action, _)| permits(*action));
     highest.map_or(Level::Deny, |(_, level)| level)
-}
-
-fn settings(settings: Settings) -> policy::Settings {
-    policy::Settings {
-        default_permission: settings.default_permission,
-        workspaces: settings.workspaces,
-        grant_default_workspace_access: settings.grant_default_workspace_access,
-    }
 }
 
 fn check(resource: ResourceType, id: &Pattern, action: Action) -> Check {

@@ -24,7 +24,7 @@ mod tests;
 use std::sync::Arc;
 
 use crate::credentials::Verifier;
-use crate::domain::DEFAULT_WORKSPACE;
+use crate::domain::{DEFAULT_WORKSPACE, Level};
 use crate::store::{Actor, Channel, Settings, Store};
 
 pub use self::answer::AdminResponse;
@@ -52,6 +52,9 @@ pub struct Caller {
     /// The credential came as HTTP Basic, so a browser may be caching it: the interface then
     /// offers to log out and to change the password.
     pub basic: bool,
+    /// The highest level that the credential may exercise. Below MANAGE it changes nothing here,
+    /// whosever it is.
+    pub ceiling: Level,
 }
 
 /// A call, already canonical.
@@ -130,6 +133,9 @@ async fn route(context: &AdminContext, caller: &Caller, request: &AdminRequest) 
             ));
         }
     };
+    if method != Method::Get && caller.ceiling != Level::Manage {
+        return Err(Refusal::denied());
+    }
     let context = Context {
         store: &context.store,
         verifier: &context.verifier,

@@ -5,12 +5,8 @@
 
 use super::answer::Refusal;
 use super::params::python_repr_of_text;
-use crate::domain::{Level, Pattern, ResourceType};
-
-/// Shortest password, in characters: MLflow's `_validate_password`.
-const MIN_PASSWORD_CHARS: usize = 12;
-/// Longest password, in bytes. Ours: a hash over megabytes helps nobody but an attacker.
-const MAX_PASSWORD_BYTES: usize = 1024;
+use crate::credentials::hash::MAX_PASSWORD_BYTES;
+use crate::domain::{Level, Pattern, ResourceType, check_new_password};
 
 /// Held for the hidden roles that carry one user's own grants.
 const RESERVED_ROLE_PREFIX: &str = "__user_";
@@ -101,11 +97,7 @@ pub(super) fn addressable(resource: ResourceType, id: &str) -> Result<(), Refusa
 }
 
 pub(super) fn password(password: &str) -> Result<(), Refusal> {
-    if password.chars().count() < MIN_PASSWORD_CHARS {
-        return Err(Refusal::invalid(format!(
-            "Password must be at least {MIN_PASSWORD_CHARS} characters."
-        )));
-    }
+    check_new_password(password).map_err(|weak| Refusal::invalid(weak.to_string()))?;
     if password.len() > MAX_PASSWORD_BYTES {
         return Err(Refusal::invalid(format!(
             "Password must be at most {MAX_PASSWORD_BYTES} bytes."
@@ -166,6 +158,7 @@ mod tests {
         assert!(password("zwölfZeichen").is_ok());
         assert!(password("ääääääääääääää").is_ok());
         assert!(password("äääääää").is_err());
+        assert!(password("password1234").is_err());
         assert!(password(&"x".repeat(1024)).is_ok());
         assert!(password(&"x".repeat(1025)).is_err());
     }

@@ -2,6 +2,7 @@ use serde_json::{Value, json};
 
 use super::fixture::{World, request};
 use crate::admin::{AdminRequest, Caller};
+use crate::domain::{Level, ResourceType};
 
 const CREATE: &str = "POST /api/2.0/mlflow/users/create";
 const UPDATE_PASSWORD: &str = "PATCH /api/2.0/mlflow/users/update-password";
@@ -107,7 +108,25 @@ fn from_identity_provider(groups: &[&str]) -> Caller {
         super_admin: false,
         groups: groups.iter().map(|&group| group.to_owned()).collect(),
         basic: false,
+        ceiling: Level::Manage,
     }
+}
+
+#[tokio::test]
+async fn a_credential_that_only_reads_changes_nothing_even_as_an_administrators() {
+    let world = World::new().await;
+    for ceiling in [Level::Read, Level::Use, Level::Edit] {
+        let admin = Caller { ceiling, ..world.caller("admin").await };
+        let list = request("GET /api/2.0/mlflow/users/list", json!({}));
+        world.send(&admin, list).await.expect(200);
+        for call in
+            ["DELETE /api/2.0/mlflow/users/delete", "PATCH /api/2.0/mlflow/users/update-admin"]
+        {
+            let change = request(call, json!({ "username": "bob", "is_admin": true }));
+            world.send(&admin, change).await.expect(403);
+        }
+    }
+    assert!(!world.store().user("bob").await.unwrap().unwrap().is_admin);
 }
 
 #[tokio::test]
@@ -151,7 +170,6 @@ async fn everybody_lists_users_only_where_they_may_create() {
     world.call("bob", listing, json!({})).await.expect(403);
     world.call("wanda", listing, json!({})).await.expect(200);
     world.call_in("elsewhere", "wanda", listing, json!({})).await.expect(403);
-    use crate::domain::{Level, ResourceType};
     world.grant_in("elsewhere", "bob", ResourceType::Workspace, "*", Level::Use).await;
     world.call_in("elsewhere", "bob", listing, json!({})).await.expect(200);
     world.call("bob", listing, json!({})).await.expect(403);

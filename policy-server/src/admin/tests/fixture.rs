@@ -120,6 +120,7 @@ impl World {
             super_admin: user.is_some_and(|user| user.is_admin),
             groups: Vec::new(),
             basic: true,
+            ceiling: Level::Manage,
         }
     }
 
