@@ -250,7 +250,7 @@ pub fn validate_grant(
     if matches!(pattern, Pattern::Glob(_)) && !resource.granted_by_name() {
         return invalid(
             "resource_pattern",
-            format!("{text:?}: a {resource} is granted by id, which takes '*' or one exact id"),
+            format!("{text:?}: {resource} is granted by id, which takes '*' or one exact id"),
         );
     }
     if text.is_empty() || text.len() > MAX_PATTERN_BYTES || text.chars().any(char::is_control) {

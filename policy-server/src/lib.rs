@@ -3,6 +3,7 @@
 //! It knows principals, grants and where ids live, and nothing of HTTP paths.
 
 pub mod admin;
+pub mod cli;
 pub mod config;
 pub mod credentials;
 pub mod domain;

@@ -175,7 +175,7 @@ impl WriteTx<'_> {
 }
 
 /// The time, in milliseconds since the epoch.
-pub(crate) fn now() -> Millis {
+pub fn now() -> Millis {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |elapsed| i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX))

@@ -1,0 +1,107 @@
+//! `mlgate settings`, `mlgate audit` and `mlgate config`.
+
+use clap::Subcommand;
+use serde_json::{Value, json};
+
+use super::Session;
+use super::output::{Output, time};
+use crate::config::Layers;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Show the settings in force, and what the store says where the configuration overrides it
+    Get {
+        /// Only this one
+        name: Option<String>,
+    },
+    /// Change a setting in the store
+    #[command(after_help = "\
+Settings:
+  default_permission               NO_PERMISSIONS, READ, USE, EDIT or MANAGE: what everybody may
+                                   do where no grant says anything
+  workspaces                       true when MLflow runs with workspaces
+  grant_default_workspace_access   true: with workspaces, default_permission counts in the
+                                   workspace 'default'")]
+    Set { name: String, value: String },
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct AuditArgs {
+    /// How many entries, from the newest
+    #[arg(long, default_value_t = 50)]
+    limit: u32,
+    /// Only entries before this id
+    #[arg(long, value_name = "ID")]
+    before: Option<i64>,
+}
+
+pub(super) async fn run(session: &Session, command: Command) -> anyhow::Result<Output> {
+    let Session { store, actor } = session;
+    match command {
+        Command::Get { name } => {
+            let (effective, stored) = (store.settings().await?, store.stored_settings().await?);
+            let all: Vec<_> = effective.entries().into_iter().zip(stored.entries()).collect();
+            if let Some(name) = name {
+                let found = all.iter().find(|((known, _), _)| *known == name);
+                let ((_, value), _) =
+                    found.ok_or_else(|| anyhow::anyhow!("setting {name} not found"))?;
+                return Ok(Output::new(value.clone(), json!({ (name): value })));
+            }
+            let json: serde_json::Map<String, Value> =
+                all.iter().map(|((name, value), _)| ((*name).to_owned(), json!(value))).collect();
+            let rows = all.into_iter().map(|((name, value), (_, stored))| {
+                let overridden = if value == stored { String::new() } else { stored };
+                [name.to_owned(), value, overridden]
+            });
+            Ok(Output::table(["setting", "value", "in the store"], rows, json.into()))
+        }
+        Command::Set { name, value } => {
+            let done = store.set_setting(actor, &name, &value).await?;
+            let in_force = store.settings().await?;
+            let overridden = in_force
+                .entries()
+                .iter()
+                .any(|(known, effective)| *known == name && *effective != value);
+            let note = match overridden {
+                true => "; the configuration of this command overrides it",
+                false => "",
+            };
+            Ok(Output::done(format!("{name} is {value}{note}"), done.revision))
+        }
+    }
+}
+
+pub(super) async fn audit(session: &Session, args: &AuditArgs) -> anyhow::Result<Output> {
+    let entries = session.store.audit_log(args.before, args.limit).await?;
+    let shown = |value: &Option<Value>| match value {
+        Some(Value::String(text)) => text.clone(),
+        Some(value) => value.to_string(),
+        None => String::new(),
+    };
+    let rows = entries.iter().map(|entry| {
+        [
+            entry.id.to_string(),
+            entry.revision.to_string(),
+            time(entry.at),
+            format!("{} ({})", entry.actor, entry.channel),
+            entry.action.clone(),
+            entry.target.clone(),
+            shown(&entry.before),
+            shown(&entry.after),
+        ]
+    });
+    let headers = ["id", "revision", "time", "who", "action", "what", "before", "after"];
+    Ok(Output::table(headers, rows, json!(entries)))
+}
+
+pub(super) fn configuration(layers: &Layers) -> Output {
+    let shown = layers.shown();
+    let json: serde_json::Map<String, Value> = shown
+        .iter()
+        .map(|(name, value, place)| ((*name).to_owned(), json!({ "value": value, "from": place })))
+        .collect();
+    let rows = shown
+        .into_iter()
+        .map(|(name, value, place)| [name.to_owned(), value.unwrap_or_default(), place]);
+    Output::table(["field", "value", "from"], rows, json.into())
+}
