@@ -8,6 +8,8 @@ pub mod config;
 pub mod credentials;
 pub mod domain;
 pub mod policy;
+pub mod resolver;
+pub mod service;
 pub mod store;
 
 /// The contract's messages and service, compiled from `proto/`.

@@ -90,6 +90,7 @@ impl<'a> Authority<'a> {
 
     fn holds(&self, workspace: &str, check: Check) -> bool {
         let principal = Principal {
+            ceiling: Level::Manage,
             super_admin: self.caller.super_admin,
             disabled: false,
             grants: &self.grants,
@@ -116,7 +117,8 @@ pub(super) fn level_of(
     ];
     let grants = Grants::new(&principal.grants);
     let disabled = principal.user.as_ref().is_some_and(|user| user.disabled);
-    let subject = Principal { super_admin: false, disabled, grants: &grants };
+    let subject =
+        Principal { super_admin: false, disabled, ceiling: Level::Manage, grants: &grants };
     let permits = |action| {
         let checks = [check(resource, id, action)];
         policy::evaluate(&settings, &subject, workspace, &checks).allowed

@@ -59,11 +59,12 @@ impl Context<'_> {
         let workspaces: Vec<&str> = named.map(|(_, value)| value.as_str()).collect();
         let blank = |name: &&str| name.trim().is_empty();
         if !self.authority.is_super_admin() {
-            let mut asked = workspaces.iter().filter(|name| !blank(name)).peekable();
-            self.authority.require(asked.peek().is_some())?;
+            // A closure that lived across the await would keep the future from being Send.
+            let asked: Vec<&str> = workspaces.iter().copied().filter(|name| !blank(name)).collect();
+            self.authority.require(!asked.is_empty())?;
             let present = self.present_in().await?;
             // Compared exactly, as they will be looked up.
-            self.authority.require(asked.all(|name| present.contains(*name)))?;
+            self.authority.require(asked.iter().all(|name| present.contains(*name)))?;
         }
         if workspaces.iter().any(blank) {
             return Err(Refusal::invalid(

@@ -9,6 +9,7 @@ use super::output::Output;
 use super::password;
 use crate::config::Config;
 use crate::domain::check_new_password;
+use crate::service;
 use crate::store::{Actor, Channel, Store};
 
 pub(super) const AFTER_HELP: &str = "\
@@ -25,9 +26,11 @@ Examples:
   mlgate --config /etc/mlgate.toml serve";
 
 pub(super) async fn run(config: Config) -> anyhow::Result<Output> {
+    service::init_logging(config.log_format);
     let store = Store::open(config.store.clone(), config.settings).await?;
     bootstrap(&store).await?;
-    anyhow::bail!("this build has no gRPC services yet")
+    service::serve(config, store).await?;
+    Ok(Output::new("stopped", serde_json::json!({ "stopped": true })))
 }
 
 /// Creates the first administrator, if there is none.

@@ -21,6 +21,8 @@ pub enum Check {
     /// What is referenced does not exist (or not in the request's workspace): nobody but a super
     /// admin passes, whatever the grants.
     Unresolved,
+    /// The same for a name whose absence MLflow tells anybody about.
+    Missing,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -20,6 +20,9 @@ pub struct Settings {
 pub struct Principal<'a> {
     pub super_admin: bool,
     pub disabled: bool,
+    /// The highest level that the credential may exercise, whatever is granted; MANAGE does not
+    /// limit. Binds super admins too.
+    pub ceiling: Level,
     pub grants: &'a Grants,
 }
 
@@ -51,6 +54,8 @@ pub enum Reason {
     /// The reference names something although nothing may be there.
     AlreadyExists,
     Malformed,
+    /// The credential is scoped to less than what is required.
+    CredentialScope,
 }
 
 impl Reason {
@@ -71,6 +76,7 @@ impl Reason {
             Self::NotFound => "not_found",
             Self::AlreadyExists => "already_exists",
             Self::Malformed => "malformed",
+            Self::CredentialScope => "credential_scope",
         }
     }
 }
@@ -149,12 +155,32 @@ impl Evaluation<'_> {
             Check::Fact(fact @ (Fact::Absent | Fact::Present), holds) => {
                 about_object(*fact, *holds)
             }
+            _ if !self.within_ceiling(check) => Decision::deny(Reason::CredentialScope),
             _ if self.principal.super_admin => Decision::allow(Reason::SuperAdmin),
             Check::Unresolved => Decision::deny(Reason::UnknownObject),
+            Check::Missing => Decision::deny(Reason::NotFound),
             Check::Fact(_, holds) => holding(*holds),
             Check::Standing(standing) => self.standing(*standing),
             Check::Floor(action) => self.floor(*action),
             Check::Ladder { rungs, explicit_only } => self.ladder(rungs, *explicit_only),
+        }
+    }
+
+    /// Whether the credential itself reaches as far as what is checked. Where it is not known what
+    /// a passed check permits, the credential must not be limited to reading.
+    fn within_ceiling(&self, check: &Check) -> bool {
+        let ceiling = self.principal.ceiling;
+        match check {
+            Check::Ladder { rungs, .. } => rungs.iter().all(|rung| ceiling.permits(rung.action)),
+            Check::Floor(action) => ceiling.permits(*action),
+            Check::Standing(Standing::Authenticated) | Check::Fact(Fact::Myself, _) => true,
+            Check::Standing(Standing::WorkspaceCreate) | Check::Fact(..) | Check::Unresolved => {
+                ceiling >= Level::Edit
+            }
+            Check::Standing(_) => ceiling >= Level::Manage,
+            Check::Missing => true,
+            // Their parts are checked one by one.
+            Check::AnyOf(_) | Check::AllOf(_) => true,
         }
     }
 

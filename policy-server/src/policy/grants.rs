@@ -1,6 +1,7 @@
 //! A principal's grants, indexed for the evaluator.
 
 use std::collections::HashMap;
+use std::sync::LazyLock;
 
 use crate::domain::{Grant, Level, Pattern, ResourceType};
 
@@ -101,6 +102,18 @@ impl WorkspaceGrants {
     /// `(workspace, *, MANAGE)`: not restrictable, not even by DENY.
     pub fn administers(&self) -> bool {
         self.admin
+    }
+
+    /// Ids of the type that have a row of their own.
+    pub fn exact_ids(&self, resource: ResourceType) -> impl ExactSizeIterator<Item = &str> {
+        static NONE: LazyLock<HashMap<String, Level>> = LazyLock::new(HashMap::new);
+        let exact = self.types.get(&resource).map_or(&*NONE, |rows| &rows.exact);
+        exact.keys().map(String::as_str)
+    }
+
+    /// Whether some ids of the type are decided by globs, so that they cannot be listed.
+    pub fn has_globs(&self, resource: ResourceType) -> bool {
+        self.types.get(&resource).is_some_and(|rows| !rows.globs.is_empty())
     }
 
     /// The row that speaks for one rung; `None` when none does.

@@ -84,7 +84,8 @@ fn workspace() -> impl Strategy<Value = &'static str> {
 
 fn decide(settings: &Settings, rows: &[Grant], workspace: &str, check: &Check) -> Decision {
     let grants = Grants::new(rows);
-    let principal = Principal { super_admin: false, disabled: false, grants: &grants };
+    let principal =
+        Principal { super_admin: false, disabled: false, ceiling: Level::Manage, grants: &grants };
     evaluate(settings, &principal, workspace, std::slice::from_ref(check))
 }
 

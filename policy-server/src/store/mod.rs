@@ -38,6 +38,7 @@ pub use self::owners::{CreationIntent, Owner};
 pub use self::settings::{SettingOverrides, default_permission};
 pub use self::tokens::NewToken;
 pub use self::url::DatabaseUrl;
+pub(crate) use self::url::SqliteMode;
 pub use self::write::now;
 pub use crate::policy::Settings;
 

@@ -1,0 +1,317 @@
+//! Where MLflow's ids live: from a run, trace, model, … to the object that grants are about.
+//!
+//! Read from MLflow's tracking database, or through its REST API. A lookup that fails is an error
+//! and never an answer: what could not be read is neither absent nor allowed.
+
+mod artifact;
+mod database;
+mod schema;
+mod statement;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use moka::future::Cache;
+
+pub use artifact::{ArtifactSource, Within, is_below, parse_artifact_uri};
+pub use database::Database;
+
+use crate::contract::ReferenceKind;
+use crate::domain::ResourceType;
+
+/// An id that names something whose owner grants are about.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Reference {
+    pub kind: ReferenceKind,
+    pub id: String,
+    /// Set where `id` is unique only within a parent.
+    pub parent: Option<String>,
+}
+
+/// One place in which the referenced thing lives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The id of its experiment, in canonical decimal form.
+    pub experiment: Option<String>,
+    /// `None` when it could not be determined, which with workspaces on must deny.
+    pub workspace: Option<String>,
+    /// The object itself, where grants can be about it directly.
+    pub named: Option<(ResourceType, String)>,
+}
+
+/// All places of a reference; empty when it names nothing.
+pub type Places = Arc<[Place]>;
+
+/// Why a lookup gave no answer. The text is for logs; it holds no secrets.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LookupError {
+    #[error("MLflow's {source_name} cannot be read: {why}")]
+    Unavailable { source_name: &'static str, why: String },
+    #[error("neither a tracking database nor a tracking server is configured")]
+    Unconfigured,
+}
+
+/// How long what was found stays true.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stability {
+    /// MLflow never changes the mapping.
+    Immutable,
+    /// It can change. The duration is how long it is reused here; a cache above may add as much.
+    Brief(Duration),
+}
+
+/// Trace to experiment can change (start_trace merges, semantics §15).
+const TRACE_REUSE: Duration = Duration::from_millis(1000);
+/// Dataset links, names, and the prompt tag.
+const NAME_REUSE: Duration = Duration::from_millis(500);
+
+/// How long the mapping of a kind of reference stays true.
+pub const fn stability(kind: ReferenceKind) -> Stability {
+    use ReferenceKind as K;
+    match kind {
+        K::RunId
+        | K::LoggedModelId
+        | K::LabelSchemaId
+        | K::ReviewQueueId
+        | K::IssueId
+        | K::ScorerId
+        | K::JobId
+        | K::PromptOptimizationJobId => Stability::Immutable,
+        K::TraceId | K::AssessmentId => Stability::Brief(TRACE_REUSE),
+        _ => Stability::Brief(NAME_REUSE),
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct ResolverConfig {
+    /// Entries of the cache of immutable mappings, about 200 bytes each.
+    pub capacity: u64,
+    /// How long one lookup may take.
+    pub timeout: Duration,
+}
+
+impl Default for ResolverConfig {
+    fn default() -> Self {
+        Self { capacity: 200_000, timeout: Duration::from_secs(1) }
+    }
+}
+
+/// Where lookups are made.
+pub enum Backend {
+    Database(Database),
+    /// Nothing is configured: requests that need a lookup cannot be decided.
+    None,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct CacheKey {
+    reference: Reference,
+    /// Only for references that are unique within a workspace; else empty.
+    workspace: String,
+}
+
+/// What a cached lookup yields when it is no `Places`. Errors are shared by those who wait for
+/// the same lookup, and are not cached; so absence is one too.
+#[derive(Debug, Clone)]
+enum NotFound {
+    Absent,
+    Failed(LookupError),
+}
+
+pub struct Resolver {
+    backend: Backend,
+    config: ResolverConfig,
+    immutable: Cache<CacheKey, Places>,
+    traces: Cache<CacheKey, Places>,
+    names: Cache<CacheKey, Places>,
+    experiments: Cache<String, Option<String>>,
+    models: Cache<(String, String), ModelKind>,
+    workspaces: Cache<String, ()>,
+}
+
+/// Which of the two families of grants a registered model belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ModelKind {
+    Model,
+    Prompt,
+}
+
+impl Resolver {
+    pub fn new(backend: Backend, config: ResolverConfig) -> Self {
+        fn brief<K, V>(reuse: Duration) -> Cache<K, V>
+        where
+            K: std::hash::Hash + Eq + Send + Sync + 'static,
+            V: Clone + Send + Sync + 'static,
+        {
+            Cache::builder().max_capacity(20_000).time_to_live(reuse).build()
+        }
+        Self {
+            backend,
+            config,
+            immutable: Cache::new(config.capacity),
+            traces: brief(TRACE_REUSE),
+            names: brief(NAME_REUSE),
+            experiments: Cache::new(config.capacity),
+            models: brief(NAME_REUSE),
+            workspaces: brief(Duration::from_secs(30)),
+        }
+    }
+
+    /// Where the referenced thing lives; empty when there is no such thing.
+    ///
+    /// # Errors
+    /// `LookupError` when that could not be found out.
+    pub async fn locate(
+        &self,
+        reference: &Reference,
+        workspace: &str,
+    ) -> Result<Places, LookupError> {
+        let cache = match stability(reference.kind) {
+            Stability::Immutable => &self.immutable,
+            Stability::Brief(TRACE_REUSE) => &self.traces,
+            Stability::Brief(_) => &self.names,
+        };
+        let workspace_scoped = statement::within_workspace(reference.kind);
+        let key = CacheKey {
+            reference: reference.clone(),
+            workspace: if workspace_scoped { workspace.to_owned() } else { String::new() },
+        };
+        let lookup = async {
+            let places = self.within_time(self.look_up(reference, workspace)).await;
+            match places {
+                Ok(places) if places.is_empty() => Err(NotFound::Absent),
+                Ok(places) => Ok(Places::from(places)),
+                Err(error) => Err(NotFound::Failed(error)),
+            }
+        };
+        match cache.try_get_with(key, lookup).await {
+            Ok(places) => Ok(places),
+            Err(not_found) => match &*not_found {
+                NotFound::Absent => Ok(Places::from(Vec::new())),
+                NotFound::Failed(error) => Err(error.clone()),
+            },
+        }
+    }
+
+    /// The workspace of an experiment; `None` when there is no such experiment.
+    ///
+    /// # Errors
+    /// As for [`Resolver::locate`].
+    pub async fn experiment_workspace(&self, id: &str) -> Result<Option<String>, LookupError> {
+        if let Some(known) = self.experiments.get(id).await {
+            return Ok(known);
+        }
+        let found = self
+            .within_time(async {
+                match &self.backend {
+                    Backend::Database(database) => database.experiment_workspace(id).await,
+                    Backend::None => Err(LookupError::Unconfigured),
+                }
+            })
+            .await?;
+        if found.is_some() {
+            self.experiments.insert(id.to_owned(), found.clone()).await;
+        }
+        Ok(found)
+    }
+
+    /// Whether the registered model of that name is a prompt; an unknown name is a model.
+    ///
+    /// # Errors
+    /// As for [`Resolver::locate`].
+    pub async fn model_kind(&self, name: &str, workspace: &str) -> Result<ModelKind, LookupError> {
+        let key = (workspace.to_owned(), name.to_owned());
+        let lookup = self.within_time(async {
+            match &self.backend {
+                Backend::Database(database) => database.model_kind(name, workspace).await,
+                Backend::None => Err(LookupError::Unconfigured),
+            }
+        });
+        self.models.try_get_with(key, lookup).await.map_err(|error| (*error).clone())
+    }
+
+    /// Whether the workspace exists. Only asked when workspaces are on.
+    ///
+    /// # Errors
+    /// As for [`Resolver::locate`].
+    pub async fn workspace_exists(&self, name: &str) -> Result<bool, LookupError> {
+        if name == crate::domain::DEFAULT_WORKSPACE || self.workspaces.get(name).await.is_some() {
+            return Ok(true);
+        }
+        let exists = self
+            .within_time(async {
+                match &self.backend {
+                    Backend::Database(database) => database.workspace_exists(name).await,
+                    Backend::None => Err(LookupError::Unconfigured),
+                }
+            })
+            .await?;
+        if exists {
+            self.workspaces.insert(name.to_owned(), ()).await;
+        }
+        Ok(exists)
+    }
+
+    /// The root of the artifacts of a run or a logged model, as MLflow recorded it.
+    ///
+    /// # Errors
+    /// As for [`Resolver::locate`].
+    pub async fn artifact_root(
+        &self,
+        owner: ReferenceKind,
+        id: &str,
+    ) -> Result<Option<String>, LookupError> {
+        self.within_time(async {
+            match &self.backend {
+                Backend::Database(database) => database.artifact_root(owner, id).await,
+                Backend::None => Err(LookupError::Unconfigured),
+            }
+        })
+        .await
+    }
+
+    /// Whether the username is among the review queue's assigned users. Never cached.
+    ///
+    /// # Errors
+    /// As for [`Resolver::locate`].
+    pub async fn is_assigned(&self, queue: &str, username: &str) -> Result<bool, LookupError> {
+        self.within_time(async {
+            match &self.backend {
+                Backend::Database(database) => database.is_assigned(queue, username).await,
+                Backend::None => Err(LookupError::Unconfigured),
+            }
+        })
+        .await
+    }
+
+    async fn look_up(
+        &self,
+        reference: &Reference,
+        workspace: &str,
+    ) -> Result<Vec<Place>, LookupError> {
+        match &self.backend {
+            Backend::Database(database) => database.locate(reference, workspace).await,
+            Backend::None => Err(LookupError::Unconfigured),
+        }
+    }
+
+    async fn within_time<T>(
+        &self,
+        lookup: impl Future<Output = Result<T, LookupError>>,
+    ) -> Result<T, LookupError> {
+        tokio::time::timeout(self.config.timeout, lookup).await.unwrap_or_else(|_| {
+            Err(LookupError::Unavailable {
+                source_name: database::NAME,
+                why: "it did not answer in time".into(),
+            })
+        })
+    }
+}
+
+/// As MLflow composes the id of a scorer for grants: `urllib.parse.quote(name, safe="")`.
+pub fn scorer_key(experiment: &str, name: &str) -> String {
+    use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+    const UNRESERVED: &AsciiSet =
+        &NON_ALPHANUMERIC.remove(b'_').remove(b'.').remove(b'-').remove(b'~');
+    format!("{experiment}/{}", utf8_percent_encode(name, UNRESERVED))
+}

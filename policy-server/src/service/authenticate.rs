@@ -1,0 +1,314 @@
+//! From what a client presented to who it is.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use secrecy::ExposeSecret;
+
+use super::snapshot::{PrincipalSnapshot, Snapshots};
+use crate::contract::{Subject, VerifiedIdentity, subject};
+use crate::credentials::{
+    Busy, Network, PasswordHash, Remembered, Throttle, Token, Verifier, hash_new,
+};
+use crate::domain::Level;
+use crate::store::{Actor, Channel, Millis, StoreError, scope};
+
+/// Longest username, in bytes; as the store has it.
+const MAX_USERNAME_BYTES: usize = 255;
+
+/// As the user part of Basic, a token need not be accompanied by its owner's name.
+const TOKEN_USER: &str = "__token__";
+
+/// What MLflow shipped as the administrator's password until 3.16; it refuses it too.
+const LEGACY_DEFAULT_PASSWORD: &str = "password1234";
+
+/// Clocks differ; a JWT that the filter has verified may just have expired on the way.
+const LEEWAY_SECONDS: i64 = 5;
+
+/// How long a filter may answer 401 for the same wrong credential without asking.
+pub const FAILURE_REUSE: Duration = Duration::from_secs(1);
+
+/// Who it is.
+#[derive(Debug, Clone)]
+pub struct Authenticated {
+    pub username: String,
+    pub groups: Vec<String>,
+    pub principal: Arc<PrincipalSnapshot>,
+    /// The highest level that the credential may exercise.
+    pub ceiling: Level,
+    /// When the credential ends.
+    pub expires_at: Option<Millis>,
+    pub method: Method,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    Password,
+    Token,
+    Jwt,
+}
+
+/// Why nobody was recognised.
+#[derive(Debug)]
+pub enum Failure {
+    /// Nothing was presented.
+    Anonymous,
+    /// Something wrong was presented. With whom the answer changes, if it depends on a user.
+    Wrong {
+        depends_on: Option<u64>,
+        reason: &'static str,
+    },
+    Throttled {
+        retry_after: Duration,
+    },
+    /// The identity is genuine, but the account is disabled.
+    Disabled {
+        username: String,
+    },
+    Busy,
+    Store(StoreError),
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<Busy> for Failure {
+    fn from(_: Busy) -> Self {
+        Self::Busy
+    }
+}
+
+/// Boxed: it is large, and most requests end after its first steps.
+pub type Recognition<'a> =
+    Pin<Box<dyn Future<Output = Result<Authenticated, Failure>> + Send + 'a>>;
+
+/// Recognises principals.
+pub struct Authenticator {
+    snapshots: Arc<Snapshots>,
+    verifier: Arc<Verifier>,
+    throttle: Throttle,
+}
+
+impl Authenticator {
+    pub fn new(snapshots: Arc<Snapshots>, verifier: Arc<Verifier>, throttle: Throttle) -> Self {
+        Self { snapshots, verifier, throttle }
+    }
+
+    /// Recognises the subject. The address is only for throttling.
+    ///
+    /// # Errors
+    /// `Failure`.
+    pub fn authenticate<'a>(
+        &'a self,
+        subject: Option<&'a Subject>,
+        address: &str,
+    ) -> Recognition<'a> {
+        let network = Network::parse(address);
+        Box::pin(self.recognise(subject, network))
+    }
+
+    async fn recognise(
+        &self,
+        subject: Option<&Subject>,
+        network: Option<Network>,
+    ) -> Result<Authenticated, Failure> {
+        match subject.and_then(|subject| subject.kind.as_ref()) {
+            None | Some(subject::Kind::Anonymous(_)) => Err(Failure::Anonymous),
+            Some(subject::Kind::Basic(basic)) if Token::claims(&basic.password) => {
+                self.token(&basic.password, Some(&basic.username), network).await
+            }
+            Some(subject::Kind::Basic(basic)) => {
+                self.password(&basic.username, &basic.password, network).await
+            }
+            Some(subject::Kind::Bearer(bearer)) => self.token(&bearer.token, None, network).await,
+            Some(subject::Kind::Verified(identity)) => self.verified(identity).await,
+        }
+    }
+
+    async fn password(
+        &self,
+        username: &str,
+        password: &str,
+        network: Option<Network>,
+    ) -> Result<Authenticated, Failure> {
+        // CVE-2025-1474: an empty password is wrong even where the account has one.
+        if username.is_empty() || password.is_empty() || username.len() > MAX_USERNAME_BYTES {
+            return Err(Failure::Wrong { depends_on: None, reason: "empty_credential" });
+        }
+        let principal = self.snapshots.principal(username, &[]).await?;
+        let stored = principal.user.as_ref().and_then(|user| user.password_hash.as_ref());
+        let hash = stored.map(ExposeSecret::expose_secret);
+        let right = match hash {
+            // What is remembered as right passes even while others guess at the same user.
+            Some(hash) => match self.verifier.remembered(username, hash, password).await {
+                Remembered::Right => true,
+                Remembered::Wrong => {
+                    self.check_throttle(username, network)?;
+                    false
+                }
+                Remembered::Unknown => {
+                    self.check_throttle(username, network)?;
+                    self.verify(username, hash, password).await?
+                }
+            },
+            None => {
+                self.check_throttle(username, network)?;
+                self.verifier.verify_nothing(password).await?;
+                false
+            }
+        };
+        let admin = principal.super_admin();
+        if !right || (admin && password == LEGACY_DEFAULT_PASSWORD) || principal.disabled() {
+            self.throttle.failed(username, network, Instant::now());
+            let depends_on = Some(scope::user(username));
+            return Err(Failure::Wrong { depends_on, reason: "wrong_credential" });
+        }
+        self.throttle.succeeded(username, network);
+        Ok(Authenticated {
+            username: username.to_owned(),
+            groups: Vec::new(),
+            principal,
+            ceiling: Level::Manage,
+            expires_at: None,
+            method: Method::Password,
+        })
+    }
+
+    async fn verify(&self, username: &str, hash: &str, password: &str) -> Result<bool, Failure> {
+        let parsed: PasswordHash = match hash.parse() {
+            Ok(parsed) => parsed,
+            Err(error) => {
+                tracing::warn!(username, %error, "a stored password hash cannot be used");
+                self.verifier.verify_nothing(password).await?;
+                return Ok(false);
+            }
+        };
+        let outdated = parsed.needs_rehash();
+        let right = self.verifier.verify(username, parsed, password).await?;
+        if right && outdated {
+            self.rehash(username, hash, password).await;
+        }
+        Ok(right)
+    }
+
+    /// Replaces an imported hash by one of ours. A failure is no reason to refuse the login.
+    async fn rehash(&self, username: &str, old: &str, password: &str) {
+        let plain = zeroize::Zeroizing::new(password.to_owned());
+        let Ok(Ok(new)) = self.verifier.run(move || hash_new(&plain)).await else { return };
+        let store = self.snapshots.store();
+        let actor = Actor::new(username, Channel::Gate);
+        let result = store.upgrade_password_hash(&actor, username, &old.into(), new.into()).await;
+        if let Err(error) = result {
+            tracing::warn!(username, %error, "cannot replace an imported password hash");
+        }
+    }
+
+    async fn token(
+        &self,
+        text: &str,
+        username: Option<&str>,
+        network: Option<Network>,
+    ) -> Result<Authenticated, Failure> {
+        let wrong = |depends_on| Failure::Wrong { depends_on, reason: "wrong_credential" };
+        let Some(token) = Token::parse(text) else { return Err(wrong(None)) };
+        let hash = token.hash();
+        // Guessing 256 bits is hopeless; what is limited is the load of looking them up.
+        let tried = hex::encode(hash);
+        self.check_throttle(&tried, network)?;
+        let Some(found) = self.snapshots.token(&hash).await? else {
+            self.throttle.failed(&tried, network, Instant::now());
+            return Err(wrong(None));
+        };
+        let depends_on = Some(scope::user(&found.username));
+        let named = username.is_none_or(|name| name == TOKEN_USER || name == found.username);
+        if !named || !found.is_valid_at(now_millis()) {
+            return Err(wrong(depends_on));
+        }
+        let Some(ceiling) = ceiling(&found.scopes) else { return Err(wrong(depends_on)) };
+        let principal = self.snapshots.principal(&found.username, &[]).await?;
+        if principal.user.is_none() || principal.disabled() {
+            return Err(wrong(depends_on));
+        }
+        if let Err(error) = self.snapshots.store().touch_token(&found, now_millis()).await {
+            tracing::debug!(%error, "cannot note the use of a token");
+        }
+        Ok(Authenticated {
+            username: found.username,
+            groups: Vec::new(),
+            principal,
+            ceiling,
+            expires_at: found.expires_at,
+            method: Method::Token,
+        })
+    }
+
+    async fn verified(&self, identity: &VerifiedIdentity) -> Result<Authenticated, Failure> {
+        let wrong = |reason| Failure::Wrong { depends_on: None, reason };
+        let username = identity.username.as_str();
+        if username.is_empty() || username.len() > MAX_USERNAME_BYTES {
+            return Err(wrong("unusable_username"));
+        }
+        let expires_at = identity.expires_at.saturating_mul(1000);
+        if identity.expires_at.saturating_add(LEEWAY_SECONDS).saturating_mul(1000) < now_millis() {
+            return Err(wrong("expired_credential"));
+        }
+        let principal = self.snapshots.principal(username, &identity.groups).await?;
+        if principal.disabled() {
+            return Err(Failure::Disabled { username: username.to_owned() });
+        }
+        Ok(Authenticated {
+            username: username.to_owned(),
+            groups: identity.groups.clone(),
+            principal,
+            ceiling: Level::Manage,
+            expires_at: Some(expires_at),
+            method: Method::Jwt,
+        })
+    }
+
+    fn check_throttle(&self, user: &str, network: Option<Network>) -> Result<(), Failure> {
+        self.throttle
+            .check(user, network, Instant::now())
+            .map_err(|throttled| Failure::Throttled { retry_after: throttled.retry_after })
+    }
+}
+
+/// A token without scopes may do what its owner may; else the highest scope counts, and one that
+/// is not understood makes the token useless.
+fn ceiling(scopes: &[String]) -> Option<Level> {
+    let level = |scope: &String| match scope.as_str() {
+        "read" => Some(Level::Read),
+        "use" => Some(Level::Use),
+        "edit" => Some(Level::Edit),
+        "manage" => Some(Level::Manage),
+        _ => None,
+    };
+    if scopes.is_empty() {
+        return Some(Level::Manage);
+    }
+    scopes.iter().map(level).collect::<Option<Vec<_>>>()?.into_iter().max()
+}
+
+pub fn now_millis() -> Millis {
+    let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Millis::try_from(elapsed.as_millis()).unwrap_or(Millis::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scope_that_is_not_understood_makes_a_token_useless() {
+        let scopes =
+            |names: &[&str]| -> Vec<String> { names.iter().map(|&name| name.to_owned()).collect() };
+        assert_eq!(ceiling(&[]), Some(Level::Manage));
+        assert_eq!(ceiling(&scopes(&["read"])), Some(Level::Read));
+        assert_eq!(ceiling(&scopes(&["read", "edit"])), Some(Level::Edit));
+        assert_eq!(ceiling(&scopes(&["read", "experiments:7"])), None);
+    }
+}

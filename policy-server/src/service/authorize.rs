@@ -1,0 +1,304 @@
+//! Authenticates and decides, in one call.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::authenticate::{Authenticated, Authenticator, FAILURE_REUSE, Failure, now_millis};
+use super::error::Refusal;
+use super::requirement::{Translation, Unresolved, resource};
+use super::scope::scopes;
+use super::snapshot::{PrincipalSnapshot, Snapshots};
+use crate::admin::AdminContext;
+use crate::contract as pb;
+use crate::domain::{Action, DEFAULT_WORKSPACE, Level, ResourceType};
+use crate::policy::{self, Check, Decision, Principal, Reason, RowKey, RungCheck, evaluate};
+use crate::resolver::{ModelKind, Resolver};
+use crate::store::{StoreError, scope};
+
+/// Most hashes that an answer depends on; with more it cannot be cached.
+const MAX_DEPENDENCIES: usize = 32;
+
+/// What decisions are made from.
+pub struct Decider {
+    pub snapshots: Arc<Snapshots>,
+    pub authenticator: Authenticator,
+    pub resolver: Resolver,
+    pub admin: AdminContext,
+    pub decision_ttl: Duration,
+}
+
+type Answer = Result<pb::AuthorizeResponse, Refusal>;
+
+/// Where a request is decided, once it is known who asks.
+pub(super) struct Situation<'a> {
+    pub principal: &'a PrincipalSnapshot,
+    pub settings: policy::Settings,
+    pub workspace: &'a str,
+    pub ceiling: Level,
+}
+
+impl Situation<'_> {
+    pub fn decide(&self, checks: &[Check]) -> Decision {
+        let principal = Principal {
+            super_admin: self.principal.super_admin(),
+            disabled: self.principal.disabled(),
+            ceiling: self.ceiling,
+            grants: &self.principal.grants,
+        };
+        evaluate(&self.settings, &principal, self.workspace, checks)
+    }
+
+    /// Nothing restricts a super admin, nor the administrator of this workspace.
+    pub fn unrestricted(&self) -> bool {
+        self.principal.super_admin()
+            || self
+                .principal
+                .grants
+                .in_workspace(self.workspace)
+                .is_some_and(policy::WorkspaceGrants::administers)
+    }
+
+    pub fn denies(&self, resource: ResourceType) -> bool {
+        let Some(grants) = self.principal.grants.in_workspace(self.workspace) else { return false };
+        let row = grants.at(resource, &RowKey::Every);
+        !self.unrestricted() && row.is_some_and(|row| row.level == Level::Deny)
+    }
+
+    /// Sub-resource types that are withheld, of which responses must say nothing.
+    pub fn denied_tiers(&self) -> Vec<i32> {
+        TIERS
+            .iter()
+            .filter(|(resource, _)| self.denies(*resource))
+            .map(|&(_, tier)| tier as i32)
+            .collect()
+    }
+}
+
+const TIERS: &[(ResourceType, pb::ResourceType)] = &[
+    (ResourceType::Run, pb::ResourceType::Run),
+    (ResourceType::Trace, pb::ResourceType::Trace),
+    (ResourceType::Assessment, pb::ResourceType::Assessment),
+    (ResourceType::LoggedModel, pb::ResourceType::LoggedModel),
+    (ResourceType::ReviewQueue, pb::ResourceType::ReviewQueue),
+    (ResourceType::RegisteredModelVersion, pb::ResourceType::RegisteredModelVersion),
+    (ResourceType::PromptVersion, pb::ResourceType::PromptVersion),
+    (ResourceType::ScorerVersion, pb::ResourceType::ScorerVersion),
+    (ResourceType::McpServerVersion, pb::ResourceType::McpServerVersion),
+];
+
+impl Decider {
+    /// The answer to one request.
+    ///
+    /// # Errors
+    /// `Refusal` for what is no question at all. Everything else, also what cannot be answered,
+    /// is an outcome.
+    pub async fn authorize(&self, request: &pb::AuthorizeRequest) -> Answer {
+        let mut response = pb::AuthorizeResponse::default();
+        let result = self.answer(request, &mut response).await;
+        if let Err(interruption) = result {
+            interruption.into_response(&mut response)?;
+        }
+        super::log::decision(request, &response);
+        Ok(response)
+    }
+
+    async fn answer(
+        &self,
+        request: &pb::AuthorizeRequest,
+        response: &mut pb::AuthorizeResponse,
+    ) -> Result<(), Interruption> {
+        // Read before anything is decided: a change that comes in meanwhile makes the answer
+        // older than it is, never newer.
+        response.revision = self.snapshots.at_least(request.min_revision).await?;
+        let address = request.info.as_ref().map_or("", |info| info.client_address.as_str());
+        let who = self.authenticator.authenticate(request.subject.as_ref(), address).await?;
+        let settings = self.snapshots.settings().await?;
+        response.principal = Some(pb::Principal {
+            username: who.username.clone(),
+            super_admin: who.principal.super_admin(),
+        });
+        let workspace = self.workspace(&settings, &request.workspace).await?;
+        let situation =
+            Situation { principal: &who.principal, settings, workspace, ceiling: who.ceiling };
+        let mut translation = Translation::new(
+            &self.resolver,
+            self.snapshots.store(),
+            &who.username,
+            who.principal.super_admin(),
+            settings.workspaces,
+            workspace,
+        );
+        let checks = translation.checks(&request.requirements).await?;
+        let decision = situation.decide(&checks);
+        response.reason = decision.reason.as_str().to_owned();
+        response.outcome = outcome(&decision).into();
+        if decision.allowed {
+            response.scopes = scopes(&request.scopes, &mut translation, &situation).await?;
+            response.denied_tiers = situation.denied_tiers();
+        }
+        self.set_reuse(response, &who, translation.reuse());
+        if decision.allowed
+            && let Some(intent) = &request.intent
+        {
+            response.ttl_ms = 0;
+            response.intent_id = self.intend(&who.username, workspace, intent).await?;
+        }
+        Ok(())
+    }
+
+    /// The workspace that is meant.
+    async fn workspace<'r>(
+        &self,
+        settings: &policy::Settings,
+        named: &'r str,
+    ) -> Result<&'r str, Interruption> {
+        match named {
+            "" | DEFAULT_WORKSPACE => Ok(DEFAULT_WORKSPACE),
+            _ if !settings.workspaces => Err(Interruption::BadWorkspace),
+            _ if self.resolver.workspace_exists(named).await.map_err(Unresolved::Lookup)? => {
+                Ok(named)
+            }
+            _ => Err(Interruption::BadWorkspace),
+        }
+    }
+
+    fn set_reuse(
+        &self,
+        response: &mut pb::AuthorizeResponse,
+        who: &Authenticated,
+        lookups: Option<Duration>,
+    ) {
+        let until_expiry = who
+            .expires_at
+            .map(|expiry| Duration::from_millis(u64::try_from(expiry - now_millis()).unwrap_or(0)));
+        let reuse = [Some(self.decision_ttl), lookups, until_expiry].into_iter().flatten().min();
+        // What a super admin may do depends on being one, and on nothing else.
+        let dependencies = if who.principal.super_admin() {
+            vec![scope::user(&who.username)]
+        } else {
+            who.principal.scopes.clone()
+        };
+        if dependencies.len() > MAX_DEPENDENCIES {
+            return;
+        }
+        response.depends_on = dependencies;
+        response.ttl_ms = milliseconds(reuse.unwrap_or_default());
+    }
+
+    async fn intend(
+        &self,
+        username: &str,
+        workspace: &str,
+        intent: &pb::CreationIntent,
+    ) -> Result<String, Interruption> {
+        let resource = resource(intent.r#type, ModelKind::Model)?;
+        let store = self.snapshots.store();
+        Ok(store.create_intent(username, workspace, resource, &intent.name).await?.id)
+    }
+}
+
+fn outcome(decision: &Decision) -> pb::Outcome {
+    match (decision.allowed, decision.reason) {
+        (true, _) => pb::Outcome::Allowed,
+        (false, Reason::NotFound) => pb::Outcome::NotFound,
+        (false, _) => pb::Outcome::Denied,
+    }
+}
+
+/// How MLflow decides about the rows of a list: by the row's own type, then by the workspace grant
+/// at any level (semantics §3, §7).
+pub(super) fn listed(resource: ResourceType, id: &str, action: Action) -> [RungCheck; 2] {
+    [
+        RungCheck { resource, action, key: RowKey::Id(id.to_owned()) },
+        RungCheck { resource: ResourceType::Workspace, action, key: RowKey::Every },
+    ]
+}
+
+fn milliseconds(duration: Duration) -> u32 {
+    u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
+}
+
+/// What ends a request before it is decided.
+pub(super) enum Interruption {
+    Authentication(Failure),
+    BadWorkspace,
+    Unresolved(Unresolved),
+    Store(StoreError),
+}
+
+impl From<Failure> for Interruption {
+    fn from(failure: Failure) -> Self {
+        Self::Authentication(failure)
+    }
+}
+
+impl From<Unresolved> for Interruption {
+    fn from(unresolved: Unresolved) -> Self {
+        Self::Unresolved(unresolved)
+    }
+}
+
+impl From<StoreError> for Interruption {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl Interruption {
+    fn into_response(self, response: &mut pb::AuthorizeResponse) -> Result<(), Refusal> {
+        use pb::Outcome as O;
+        let (outcome, reason) = match self {
+            Self::Authentication(failure) => unauthenticated(failure, response)?,
+            Self::BadWorkspace => (O::BadWorkspace, "bad_workspace"),
+            Self::Unresolved(Unresolved::Malformed(what)) => return Err(Refusal::Malformed(what)),
+            Self::Unresolved(Unresolved::Lookup(error)) => {
+                tracing::warn!(%error, "a lookup failed");
+                (O::Unavailable, "lookup_failed")
+            }
+            Self::Unresolved(Unresolved::Store(error)) | Self::Store(error) => store(error)?,
+        };
+        response.outcome = outcome.into();
+        response.reason = reason.to_owned();
+        Ok(())
+    }
+}
+
+fn unauthenticated(
+    failure: Failure,
+    response: &mut pb::AuthorizeResponse,
+) -> Result<(pb::Outcome, &'static str), Refusal> {
+    use pb::Outcome as O;
+    Ok(match failure {
+        Failure::Anonymous => (O::Unauthenticated, "no_credential"),
+        Failure::Wrong { depends_on, reason } => {
+            response.depends_on = depends_on.into_iter().collect();
+            response.ttl_ms = milliseconds(FAILURE_REUSE);
+            (O::Unauthenticated, reason)
+        }
+        Failure::Throttled { retry_after } => {
+            response.retry_after_ms = milliseconds(retry_after).max(1);
+            (O::Throttled, "too_many_failures")
+        }
+        Failure::Disabled { username } => {
+            response.depends_on = vec![scope::user(&username)];
+            response.principal = Some(pb::Principal { username, super_admin: false });
+            response.ttl_ms = milliseconds(FAILURE_REUSE);
+            (O::Denied, Reason::Disabled.as_str())
+        }
+        Failure::Busy => {
+            response.retry_after_ms = 1000;
+            (O::Unavailable, "verification_queue_full")
+        }
+        Failure::Store(error) => return store(error),
+    })
+}
+
+fn store(error: StoreError) -> Result<(pb::Outcome, &'static str), Refusal> {
+    match error {
+        StoreError::Invalid { field: "groups", .. } => Ok((pb::Outcome::Denied, "too_many_groups")),
+        error => {
+            tracing::error!(%error, "the policy store failed");
+            Ok((pb::Outcome::Unavailable, "store_failed"))
+        }
+    }
+}

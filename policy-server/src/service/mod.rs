@@ -1,0 +1,18 @@
+//! The gRPC services.
+
+mod administer;
+mod authenticate;
+mod authorize;
+mod error;
+mod history;
+mod log;
+mod record;
+mod requirement;
+mod rpc;
+mod scope;
+mod serve;
+mod snapshot;
+mod visible;
+mod watch;
+
+pub use serve::{ServeError, init_logging, serve, serve_on};

@@ -1,0 +1,110 @@
+//! Makes side effects durable.
+
+use super::authorize::Decider;
+use super::error::Refusal;
+use super::requirement::resource;
+use crate::contract as pb;
+use crate::domain::{DEFAULT_WORKSPACE, ResourceType};
+use crate::resolver::ModelKind;
+use crate::store::Effect;
+
+/// Most effects of one operation.
+const MAX_EFFECTS: usize = 1000;
+
+impl Decider {
+    /// Records all effects in one transaction; when this returns, they are durable and in force.
+    ///
+    /// # Errors
+    /// `Refusal`; then nothing was recorded.
+    pub async fn record(&self, request: &pb::RecordRequest) -> Result<pb::RecordResponse, Refusal> {
+        if request.username.is_empty() {
+            return Err(Refusal::Malformed("a record without a principal"));
+        }
+        if request.effects.len() > MAX_EFFECTS {
+            return Err(Refusal::Malformed("too many effects"));
+        }
+        let settings = self.snapshots.settings().await?;
+        let workspace = match request.workspace.as_str() {
+            "" => DEFAULT_WORKSPACE,
+            _ if !settings.workspaces => DEFAULT_WORKSPACE,
+            named => named,
+        };
+        let mut effects = Vec::with_capacity(request.effects.len());
+        for effect in &request.effects {
+            self.effect(effect, workspace, &mut effects).await?;
+        }
+        let intent = (!request.intent_id.is_empty()).then_some(request.intent_id.as_str());
+        let store = self.snapshots.store();
+        let committed = store.record(&request.username, workspace, &effects, intent).await?;
+        // The creator's very next request must find the grant, also on this server's cache.
+        let revision = self.snapshots.at_least(committed.revision).await?;
+        Ok(pb::RecordResponse { revision: revision.max(committed.revision) })
+    }
+
+    async fn effect(
+        &self,
+        effect: &pb::Effect,
+        workspace: &str,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), Refusal> {
+        use pb::effect::Kind as K;
+        match effect.kind.as_ref() {
+            None => return Err(Refusal::Malformed("an effect without a kind")),
+            Some(K::Created(created)) => {
+                let id = id(&created.id)?;
+                let resource = self.family(created.r#type, &id, workspace).await?;
+                effects.push(Effect::Created { resource, id });
+            }
+            Some(K::Deleted(deleted)) => {
+                let id = id(&deleted.id)?;
+                for resource in families(deleted.r#type)? {
+                    effects.push(Effect::Deleted { resource, id: id.clone() });
+                }
+            }
+            Some(K::Renamed(renamed)) => {
+                let (from, to) = (id(&renamed.from)?, id(&renamed.to)?);
+                for resource in families(renamed.r#type)? {
+                    let (from, to) = (from.clone(), to.clone());
+                    effects.push(Effect::Renamed { resource, from, to });
+                }
+            }
+            Some(K::Owned(reference)) => {
+                let kind = pb::ReferenceKind::try_from(reference.kind)
+                    .ok()
+                    .filter(|&kind| kind != pb::ReferenceKind::Unspecified)
+                    .ok_or(Refusal::Malformed("unknown reference kind"))?;
+                effects.push(Effect::Owned { kind, id: id(&reference.id)? });
+            }
+        }
+        Ok(())
+    }
+
+    /// What was just created under the name: its tag says so.
+    async fn family(
+        &self,
+        kind: i32,
+        name: &str,
+        workspace: &str,
+    ) -> Result<ResourceType, Refusal> {
+        let family = if kind == pb::ResourceType::ModelOrPrompt as i32 {
+            let found = self.resolver.model_kind(name, workspace).await;
+            found.map_err(super::requirement::Unresolved::Lookup)?
+        } else {
+            ModelKind::Model
+        };
+        Ok(resource(kind, family)?)
+    }
+}
+
+/// What is gone or renamed can no longer be asked whether it was a model or a prompt; a name is
+/// only one of them, so the other has no grants to lose.
+fn families(kind: i32) -> Result<Vec<ResourceType>, Refusal> {
+    if kind == pb::ResourceType::ModelOrPrompt as i32 {
+        return Ok(vec![ResourceType::RegisteredModel, ResourceType::Prompt]);
+    }
+    Ok(vec![resource(kind, ModelKind::Model)?])
+}
+
+fn id(id: &str) -> Result<String, Refusal> {
+    if id.is_empty() { Err(Refusal::Malformed("an effect on nothing")) } else { Ok(id.to_owned()) }
+}

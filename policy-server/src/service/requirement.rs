@@ -1,0 +1,471 @@
+//! From the contract's requirements to checks that the evaluator understands.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use crate::contract as pb;
+use crate::domain::{Action, ResourceType};
+use crate::policy::{Check, Fact, RowKey, RungCheck, Standing};
+use crate::resolver::{
+    ArtifactSource, LookupError, ModelKind, Place, Places, Reference, Resolver, Stability, Within,
+    is_below, parse_artifact_uri, stability,
+};
+use crate::store::{Store, StoreError};
+
+const MAX_DEPTH: u32 = 8;
+const MAX_NODES: u32 = 512;
+const MAX_RUNGS: usize = 4;
+
+/// Longest id, in bytes.
+const MAX_ID_BYTES: usize = 2048;
+
+/// Why no checks could be made.
+#[derive(Debug)]
+pub enum Unresolved {
+    /// The peer sent something that means nothing, or that this server is too old to know.
+    Malformed(&'static str),
+    Lookup(LookupError),
+    Store(StoreError),
+}
+
+impl From<LookupError> for Unresolved {
+    fn from(error: LookupError) -> Self {
+        Self::Lookup(error)
+    }
+}
+
+impl From<StoreError> for Unresolved {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+type Result<T> = std::result::Result<T, Unresolved>;
+
+/// What the translation of one request depends on.
+pub struct Translation<'a> {
+    pub resolver: &'a Resolver,
+    pub store: &'a Store,
+    pub username: &'a str,
+    /// Super admins need no lookups, and so work without a tracking database.
+    pub super_admin: bool,
+    pub workspaces: bool,
+    pub workspace: &'a str,
+    memo: HashMap<Reference, Places>,
+    /// How long what was looked up may be reused; `None` for ever.
+    reuse: Option<Duration>,
+    nodes: u32,
+}
+
+impl<'a> Translation<'a> {
+    pub fn new(
+        resolver: &'a Resolver,
+        store: &'a Store,
+        username: &'a str,
+        super_admin: bool,
+        workspaces: bool,
+        workspace: &'a str,
+    ) -> Self {
+        Self {
+            resolver,
+            store,
+            username,
+            super_admin,
+            workspaces,
+            workspace,
+            memo: HashMap::new(),
+            reuse: None,
+            nodes: 0,
+        }
+    }
+
+    /// How long the checks made so far stay those of the request; `None` for ever.
+    pub fn reuse(&self) -> Option<Duration> {
+        self.reuse
+    }
+
+    /// Translates all of them.
+    ///
+    /// # Errors
+    /// `Unresolved`.
+    pub async fn checks(&mut self, requirements: &[pb::Requirement]) -> Result<Vec<Check>> {
+        let mut checks = Vec::with_capacity(requirements.len());
+        for requirement in requirements {
+            checks.push(Box::pin(self.check(requirement, 1)).await?);
+        }
+        Ok(checks)
+    }
+
+    async fn check(&mut self, requirement: &pb::Requirement, depth: u32) -> Result<Check> {
+        use pb::requirement::Condition as C;
+        self.nodes += 1;
+        if depth > MAX_DEPTH || self.nodes > MAX_NODES {
+            return Err(Unresolved::Malformed("too many or too deep requirements"));
+        }
+        match requirement.condition.as_ref() {
+            None => Err(Unresolved::Malformed("a requirement without a condition")),
+            Some(C::Ladder(ladder)) => self.ladder(&ladder.rungs, ladder.explicit_only).await,
+            Some(C::Standing(value)) => standing(*value).map(Check::Standing),
+            Some(C::Floor(value)) => action(*value).map(Check::Floor),
+            Some(C::Self_(username)) => {
+                Ok(Check::Fact(Fact::Myself, !username.is_empty() && username == self.username))
+            }
+            Some(C::Owned(reference)) => self.owned(reference).await,
+            Some(C::Assigned(reference)) => self.assigned(reference).await,
+            Some(C::Absent(reference)) => {
+                let found = !self.places(&self.reference(reference)?).await?.is_empty();
+                // What is absent now may be there in a moment.
+                self.limit_reuse(Duration::ZERO);
+                Ok(Check::Fact(Fact::Absent, !found))
+            }
+            Some(C::Present(reference)) => {
+                let found = !self.places(&self.reference(reference)?).await?.is_empty();
+                Ok(Check::Fact(Fact::Present, found))
+            }
+            Some(C::AnyOf(items)) => Ok(Check::AnyOf(self.parts(items, depth).await?)),
+            Some(C::AllOf(items)) => Ok(Check::AllOf(self.parts(items, depth).await?)),
+        }
+    }
+
+    async fn parts(&mut self, parts: &pb::Requirements, depth: u32) -> Result<Vec<Check>> {
+        if parts.items.is_empty() {
+            return Err(Unresolved::Malformed("an empty any_of or all_of"));
+        }
+        let mut checks = Vec::with_capacity(parts.items.len());
+        for item in &parts.items {
+            checks.push(Box::pin(self.check(item, depth + 1)).await?);
+        }
+        Ok(checks)
+    }
+
+    /// Whether the principal is the recorded creator of what is referenced.
+    ///
+    /// # Errors
+    /// `Unresolved`.
+    pub async fn owned(&mut self, reference: &pb::Reference) -> Result<Check> {
+        let reference = self.reference(reference)?;
+        if self.super_admin {
+            return Ok(Check::Fact(Fact::Owned, true));
+        }
+        let owner = self.store.owner_of(reference.kind, &reference.id).await?;
+        let owned = owner.is_some_and(|owner| owner.username == self.username);
+        if !owned {
+            // The creator may be about to be recorded.
+            self.limit_reuse(Duration::ZERO);
+        }
+        Ok(Check::Fact(Fact::Owned, owned))
+    }
+
+    async fn assigned(&mut self, reference: &pb::Reference) -> Result<Check> {
+        let reference = self.reference(reference)?;
+        if reference.kind != pb::ReferenceKind::ReviewQueueId {
+            return Err(Unresolved::Malformed("only review queues have assigned users"));
+        }
+        if self.super_admin {
+            return Ok(Check::Fact(Fact::Assigned, true));
+        }
+        self.limit_reuse(Duration::ZERO);
+        let assigned = self.resolver.is_assigned(&reference.id, self.username).await?;
+        Ok(Check::Fact(Fact::Assigned, assigned))
+    }
+
+    /// Translates one ladder; a reference with several owners becomes a ladder for each.
+    pub async fn ladder(&mut self, rungs: &[pb::Rung], explicit_only: bool) -> Result<Check> {
+        use pb::rung::Key as K;
+        if rungs.is_empty() || rungs.len() > MAX_RUNGS {
+            return Err(Unresolved::Malformed("a ladder has 1 to 4 rungs"));
+        }
+        let mut referenced: Option<Reference> = None;
+        for rung in rungs {
+            let Some(K::OwnerOf(reference)) = &rung.key else { continue };
+            let reference = self.reference(reference)?;
+            match &referenced {
+                Some(earlier) if *earlier != reference => {
+                    return Err(Unresolved::Malformed("a ladder refers to two things"));
+                }
+                _ => referenced = Some(reference),
+            }
+        }
+        let Some(reference) = referenced else {
+            return self.rungs(rungs, explicit_only, None).await;
+        };
+        if reference.kind == pb::ReferenceKind::ArtifactUri {
+            return self.artifact(rungs, &reference).await;
+        }
+        if self.super_admin {
+            return self.rungs(rungs, explicit_only, None).await;
+        }
+        let places = self.places(&reference).await?;
+        let mut ladders = Vec::with_capacity(places.len());
+        for place in places.iter() {
+            ladders.push(self.rungs(rungs, explicit_only, Some(place)).await?);
+        }
+        match (ladders.len(), reference.kind) {
+            (0, pb::ReferenceKind::ExperimentName) => Ok(Check::Missing),
+            (0, _) => Ok(Check::Unresolved),
+            (1, _) => Ok(ladders.remove(0)),
+            _ => Ok(Check::AllOf(ladders)),
+        }
+    }
+
+    async fn rungs(
+        &mut self,
+        rungs: &[pb::Rung],
+        explicit_only: bool,
+        place: Option<&Place>,
+    ) -> Result<Check> {
+        if let Some(place) = place
+            && !self.is_here(place.workspace.as_deref())
+        {
+            return Ok(Check::Unresolved);
+        }
+        let family = self.family(rungs).await?;
+        let mut checks = Vec::with_capacity(rungs.len());
+        for rung in rungs {
+            let resource = resource(rung.r#type, family)?;
+            let action = action(rung.action)?;
+            let Some(key) = self.key(rung, resource, place).await? else {
+                return Ok(Check::Unresolved);
+            };
+            checks.push(RungCheck { resource, action, key });
+        }
+        Ok(Check::Ladder { rungs: checks, explicit_only })
+    }
+
+    /// Whether the named object of this ladder is a model or a prompt, where it matters.
+    async fn family(&mut self, rungs: &[pb::Rung]) -> Result<ModelKind> {
+        let open = [pb::ResourceType::ModelOrPrompt, pb::ResourceType::ModelOrPromptVersion];
+        if !rungs.iter().any(|rung| open.iter().any(|&kind| rung.r#type == kind as i32)) {
+            return Ok(ModelKind::Model);
+        }
+        let Some(pb::rung::Key::Id(name)) = rungs.last().and_then(|rung| rung.key.as_ref()) else {
+            return Err(Unresolved::Malformed("model or prompt: the last rung names nothing"));
+        };
+        if self.super_admin {
+            return Ok(ModelKind::Model);
+        }
+        self.note(Stability::Brief(Duration::from_millis(500)));
+        Ok(self.resolver.model_kind(name, self.workspace).await?)
+    }
+
+    /// `None` when the object is not here.
+    async fn key(
+        &mut self,
+        rung: &pb::Rung,
+        resource: ResourceType,
+        place: Option<&Place>,
+    ) -> Result<Option<RowKey>> {
+        use pb::rung::Key as K;
+        match rung.key.as_ref() {
+            None => Err(Unresolved::Malformed("a rung without a key")),
+            Some(K::Every(_)) => Ok(Some(RowKey::Every)),
+            Some(K::Id(id)) => {
+                check_id(id)?;
+                self.own_id(resource, id).await
+            }
+            Some(K::OwnerOf(_)) if resource.wildcard_only() || self.super_admin => {
+                Ok(Some(RowKey::Every))
+            }
+            Some(K::OwnerOf(_)) => {
+                let Some(place) = place else {
+                    return Err(Unresolved::Malformed("an owner of nothing"));
+                };
+                match (resource, &place.experiment, &place.named) {
+                    (ResourceType::Experiment, Some(id), _) => Ok(Some(RowKey::Id(id.clone()))),
+                    (ResourceType::Experiment, None, _) => Ok(None),
+                    (wanted, _, Some((found, id))) if wanted == *found => {
+                        Ok(Some(RowKey::Id(id.clone())))
+                    }
+                    _ => Err(Unresolved::Malformed("the referenced thing has no such owner")),
+                }
+            }
+        }
+    }
+
+    async fn own_id(&mut self, resource: ResourceType, id: &str) -> Result<Option<RowKey>> {
+        let experiment = match resource {
+            ResourceType::Experiment => Some(id),
+            ResourceType::Scorer => id.split_once('/').map(|(experiment, _)| experiment),
+            _ => None,
+        };
+        if let Some(experiment) = experiment {
+            // "02" is experiment 2 to MLflow, and no grant is about "02".
+            if !is_canonical(experiment) {
+                return Err(Unresolved::Malformed("an experiment id is not canonical"));
+            }
+            if self.workspaces && !self.super_admin {
+                let workspace = self.resolver.experiment_workspace(experiment).await?;
+                if !self.is_here(workspace.as_deref()) {
+                    self.limit_reuse(Duration::ZERO);
+                    return Ok(None);
+                }
+            }
+        }
+        Ok(Some(RowKey::Id(id.to_owned())))
+    }
+
+    /// What a URI is about decides which tiers are asked; the action is that of the last rung.
+    async fn artifact(&mut self, rungs: &[pb::Rung], reference: &Reference) -> Result<Check> {
+        let action = action(rungs.last().map_or(0, |rung| rung.action))?;
+        let tiered = |tier, experiment: String| {
+            let on = |resource, action, key| RungCheck { resource, action, key };
+            let own = RowKey::Id(experiment);
+            let read = on(ResourceType::Experiment, Action::Read, own.clone());
+            let ladder =
+                vec![on(tier, action, RowKey::Every), on(ResourceType::Experiment, action, own)];
+            Check::AllOf(vec![
+                Check::Ladder { rungs: vec![read], explicit_only: false },
+                Check::Ladder { rungs: ladder, explicit_only: false },
+            ])
+        };
+        let (kind, id, within, tier) = match parse_artifact_uri(&reference.id) {
+            ArtifactSource::Undeterminable => return Ok(Check::Unresolved),
+            _ if self.super_admin => return Ok(Check::Unresolved),
+            ArtifactSource::RegisteredModel { name } => {
+                self.note(Stability::Brief(Duration::from_millis(500)));
+                let resource = match self.resolver.model_kind(&name, self.workspace).await? {
+                    ModelKind::Model => ResourceType::RegisteredModel,
+                    ModelKind::Prompt => ResourceType::Prompt,
+                };
+                let rung = RungCheck { resource, action, key: RowKey::Id(name) };
+                return Ok(Check::Ladder { rungs: vec![rung], explicit_only: false });
+            }
+            ArtifactSource::Experiment { id } => {
+                let resource = ResourceType::Experiment;
+                let Some(key) = self.own_id(resource, &id).await? else {
+                    return Ok(Check::Unresolved);
+                };
+                let rung = RungCheck { resource, action, key };
+                return Ok(Check::Ladder { rungs: vec![rung], explicit_only: false });
+            }
+            ArtifactSource::Run { id, within } => {
+                (pb::ReferenceKind::RunId, id, within, ResourceType::Run)
+            }
+            ArtifactSource::LoggedModel { id, within } => {
+                (pb::ReferenceKind::LoggedModelId, id, within, ResourceType::LoggedModel)
+            }
+        };
+        let owner = Reference { kind, id, parent: None };
+        let places = self.places(&owner).await?;
+        let [place] = &*places else { return Ok(Check::Unresolved) };
+        let Some(experiment) = place.experiment.clone() else { return Ok(Check::Unresolved) };
+        let agrees = match within {
+            Within::Anything => true,
+            Within::Experiment(named) => named == experiment,
+            Within::RecordedRoot => self
+                .resolver
+                .artifact_root(kind, &owner.id)
+                .await?
+                .is_some_and(|root| is_below(&reference.id, &root)),
+        };
+        if !agrees || !self.is_here(place.workspace.as_deref()) {
+            return Ok(Check::Unresolved);
+        }
+        Ok(tiered(tier, experiment))
+    }
+
+    async fn places(&mut self, reference: &Reference) -> Result<Places> {
+        if let Some(known) = self.memo.get(reference) {
+            return Ok(known.clone());
+        }
+        let places = self.resolver.locate(reference, self.workspace).await?;
+        if places.is_empty() {
+            self.limit_reuse(Duration::ZERO);
+        } else {
+            self.note(stability(reference.kind));
+        }
+        self.memo.insert(reference.clone(), places.clone());
+        Ok(places)
+    }
+
+    /// With workspaces on, what is in another one does not exist here (MLflow's workspace store
+    /// filters every query by the request's workspace).
+    fn is_here(&self, workspace: Option<&str>) -> bool {
+        !self.workspaces || workspace == Some(self.workspace)
+    }
+
+    fn reference(&self, reference: &pb::Reference) -> Result<Reference> {
+        let kind = pb::ReferenceKind::try_from(reference.kind)
+            .ok()
+            .filter(|&kind| kind != pb::ReferenceKind::Unspecified)
+            .ok_or(Unresolved::Malformed("unknown reference kind"))?;
+        check_id(&reference.id)?;
+        let parent = (!reference.parent.is_empty()).then(|| reference.parent.clone());
+        Ok(Reference { kind, id: reference.id.clone(), parent })
+    }
+
+    fn note(&mut self, stability: Stability) {
+        if let Stability::Brief(reuse) = stability {
+            self.limit_reuse(reuse);
+        }
+    }
+
+    fn limit_reuse(&mut self, reuse: Duration) {
+        self.reuse = Some(self.reuse.map_or(reuse, |known| known.min(reuse)));
+    }
+}
+
+fn check_id(id: &str) -> Result<()> {
+    if id.is_empty() || id.len() > MAX_ID_BYTES {
+        return Err(Unresolved::Malformed("an id is empty or over-long"));
+    }
+    Ok(())
+}
+
+fn is_canonical(id: &str) -> bool {
+    id.parse::<u64>().is_ok_and(|number| number.to_string() == id)
+}
+
+pub fn action(value: i32) -> Result<Action> {
+    match pb::Action::try_from(value) {
+        Ok(pb::Action::Read) => Ok(Action::Read),
+        Ok(pb::Action::Use) => Ok(Action::Use),
+        Ok(pb::Action::Update) => Ok(Action::Update),
+        Ok(pb::Action::Delete) => Ok(Action::Delete),
+        Ok(pb::Action::Manage) => Ok(Action::Manage),
+        Ok(pb::Action::NotDenied) => Ok(Action::NotDenied),
+        Ok(pb::Action::Unspecified) | Err(_) => Err(Unresolved::Malformed("unknown action")),
+    }
+}
+
+fn standing(value: i32) -> Result<Standing> {
+    match pb::Standing::try_from(value) {
+        Ok(pb::Standing::Authenticated) => Ok(Standing::Authenticated),
+        Ok(pb::Standing::SuperAdmin) => Ok(Standing::SuperAdmin),
+        Ok(pb::Standing::WorkspaceAdmin) => Ok(Standing::WorkspaceAdmin),
+        Ok(pb::Standing::AnyWorkspaceAdmin) => Ok(Standing::AnyWorkspaceAdmin),
+        Ok(pb::Standing::WorkspaceCreate) => Ok(Standing::WorkspaceCreate),
+        Ok(pb::Standing::Unspecified) | Err(_) => Err(Unresolved::Malformed("unknown standing")),
+    }
+}
+
+/// The domain's type for the contract's, with the two open ones decided by the family.
+pub fn resource(value: i32, family: ModelKind) -> Result<ResourceType> {
+    use pb::ResourceType as P;
+    let model = family == ModelKind::Model;
+    Ok(match P::try_from(value) {
+        Ok(P::Experiment) => ResourceType::Experiment,
+        Ok(P::RegisteredModel) => ResourceType::RegisteredModel,
+        Ok(P::Prompt) => ResourceType::Prompt,
+        Ok(P::Scorer) => ResourceType::Scorer,
+        Ok(P::GatewaySecret) => ResourceType::GatewaySecret,
+        Ok(P::GatewayEndpoint) => ResourceType::GatewayEndpoint,
+        Ok(P::GatewayModelDefinition) => ResourceType::GatewayModelDefinition,
+        Ok(P::McpServer) => ResourceType::McpServer,
+        Ok(P::Workspace) => ResourceType::Workspace,
+        Ok(P::Run) => ResourceType::Run,
+        Ok(P::Trace) => ResourceType::Trace,
+        Ok(P::Assessment) => ResourceType::Assessment,
+        Ok(P::LoggedModel) => ResourceType::LoggedModel,
+        Ok(P::ReviewQueue) => ResourceType::ReviewQueue,
+        Ok(P::RegisteredModelVersion) => ResourceType::RegisteredModelVersion,
+        Ok(P::PromptVersion) => ResourceType::PromptVersion,
+        Ok(P::ScorerVersion) => ResourceType::ScorerVersion,
+        Ok(P::McpServerVersion) => ResourceType::McpServerVersion,
+        Ok(P::ModelOrPrompt) if model => ResourceType::RegisteredModel,
+        Ok(P::ModelOrPrompt) => ResourceType::Prompt,
+        Ok(P::ModelOrPromptVersion) if model => ResourceType::RegisteredModelVersion,
+        Ok(P::ModelOrPromptVersion) => ResourceType::PromptVersion,
+        Ok(P::Unspecified) | Err(_) => return Err(Unresolved::Malformed("unknown resource type")),
+    })
+}

@@ -1,0 +1,110 @@
+//! Which of many objects a principal may use, for filtering lists.
+
+use super::authorize::{Decider, Situation, listed};
+use super::error::Refusal;
+use super::requirement::{Translation, Unresolved, action, resource};
+use crate::contract as pb;
+use crate::domain::{Action, DEFAULT_WORKSPACE, Level};
+use crate::policy::Check;
+use crate::resolver::ModelKind;
+
+const MAX_QUESTIONS: usize = 16;
+
+/// Most ids of one request.
+const MAX_IDS: usize = 50_000;
+
+impl Decider {
+    /// For each question the ids that pass, in their order.
+    ///
+    /// # Errors
+    /// `Refusal`; then nothing may be shown.
+    pub async fn visible(
+        &self,
+        request: &pb::VisibleRequest,
+    ) -> Result<pb::VisibleResponse, Refusal> {
+        if request.username.is_empty() {
+            return Err(Refusal::Malformed("no principal"));
+        }
+        let ids: usize = request.questions.iter().map(|question| question.ids.len()).sum();
+        if request.questions.len() > MAX_QUESTIONS || ids > MAX_IDS {
+            return Err(Refusal::Malformed("too many questions or ids"));
+        }
+        let revision = self.snapshots.at_least(request.min_revision).await?;
+        let principal = self.snapshots.principal(&request.username, &request.groups).await?;
+        let settings = self.snapshots.settings().await?;
+        let workspace = match request.workspace.as_str() {
+            "" => DEFAULT_WORKSPACE,
+            named => named,
+        };
+        if !settings.workspaces && workspace != DEFAULT_WORKSPACE {
+            return Err(Refusal::Malformed("workspaces are off, and one was named"));
+        }
+        let situation =
+            Situation { principal: &principal, settings, workspace, ceiling: Level::Manage };
+        let mut translation = Translation::new(
+            &self.resolver,
+            self.snapshots.store(),
+            &request.username,
+            principal.super_admin(),
+            settings.workspaces,
+            workspace,
+        );
+        let mut answers = Vec::with_capacity(request.questions.len());
+        for question in &request.questions {
+            let mut allowed = Vec::new();
+            for id in question.ids.iter().filter(|id| !id.is_empty()) {
+                let check = self.check(question, id, &mut translation).await?;
+                if situation.decide(&[check]).allowed {
+                    allowed.push(id.clone());
+                }
+            }
+            answers.push(pb::Answer { allowed });
+        }
+        Ok(pb::VisibleResponse { answers, revision })
+    }
+
+    async fn check(
+        &self,
+        question: &pb::Question,
+        id: &str,
+        translation: &mut Translation<'_>,
+    ) -> Result<Check, Refusal> {
+        let kind = question.reference;
+        let reference = pb::Reference { kind, id: id.to_owned(), parent: String::new() };
+        if question.owned {
+            return Ok(translation.owned(&reference).await?);
+        }
+        let wanted = action(question.action)?;
+        if kind != pb::ReferenceKind::Unspecified as i32 {
+            return owner(question, reference, translation).await;
+        }
+        let open = question.r#type == pb::ResourceType::ModelOrPrompt as i32;
+        let family = if open && !translation.super_admin {
+            let found = self.resolver.model_kind(id, translation.workspace).await;
+            found.map_err(Unresolved::Lookup)?
+        } else {
+            ModelKind::Model
+        };
+        Ok(row(resource(question.r#type, family)?, id, wanted))
+    }
+}
+
+/// A row of MLflow's list of that type; it is in the request's workspace, or MLflow would not
+/// have listed it.
+fn row(resource: crate::domain::ResourceType, id: &str, wanted: Action) -> Check {
+    Check::Ladder { rungs: listed(resource, id, wanted).into(), explicit_only: false }
+}
+
+/// The id refers to something; what it belongs to decides.
+async fn owner(
+    question: &pb::Question,
+    reference: pb::Reference,
+    translation: &mut Translation<'_>,
+) -> Result<Check, Refusal> {
+    let rung = |kind, key| pb::Rung { r#type: kind, action: question.action, key: Some(key) };
+    let rungs = [
+        rung(question.r#type, pb::rung::Key::OwnerOf(reference)),
+        rung(pb::ResourceType::Workspace.into(), pb::rung::Key::Every(pb::Every {})),
+    ];
+    Ok(translation.ladder(&rungs, false).await?)
+}
