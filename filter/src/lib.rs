@@ -1,7 +1,7 @@
 //! The gate's filter: reads an MLflow request in exactly one way, asks what it needs, and
-//! forwards it only with a [`permit::Permit`].
+//! forwards it only with a permit.
 //!
-//! Everything but the proxy-wasm adapter is pure and compiles natively.
+//! Everything but `host::envoy` and `host::exports` is pure and compiles natively.
 
 #![cfg_attr(
     not(test),
@@ -16,11 +16,23 @@
     )
 )]
 
+pub mod authn;
+pub mod cache;
 pub mod catalogue;
+pub mod config;
+pub mod gate;
+pub mod host;
+pub mod metrics;
 pub mod operation;
+pub mod policy_client;
 pub mod refusal;
+pub mod reply;
 pub mod requirement;
+pub mod rewrite;
 pub mod surface;
+pub mod vm;
+pub mod wire;
+pub mod worker;
 
 /// The contract's messages, compiled from `policy-server/proto`.
 #[allow(clippy::all, missing_docs)]

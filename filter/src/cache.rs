@@ -1,0 +1,187 @@
+//! Decisions that are used again: per worker (L1) over Envoy's shared data (L2).
+//!
+//! Shared data cannot delete, evict or enumerate, and is one namespace for every plugin without
+//! a `vm_id`. So entries live in a fixed number of slots under a prefix of our own, and carry the
+//! full fingerprint, which is keyed by a secret that exists only in the process's memory: no
+//! credential can be found by trying, and foreign bytes never match.
+
+mod entry;
+mod l1;
+pub mod watermarks;
+
+use crate::config::CacheConfig;
+use crate::contract as pb;
+use crate::host::{Host, HostError};
+use entry::Entry;
+use hmac::{Hmac, Mac};
+use l1::L1;
+use prost::Message;
+use sha2::Sha256;
+use std::rc::Rc;
+use watermarks::Watermarks;
+
+/// Identifies (credential, workspace, requirements, scopes) without revealing any of them.
+pub type Fingerprint = [u8; 32];
+
+/// The longest time a refusal is remembered, in ms: repeated failures must not cost a password
+/// hash each, but a new grant should be felt at once even where changes cannot be heard of.
+const REFUSAL_TTL_MS: u64 = 2_000;
+
+/// Where an answer was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layer {
+    Worker,
+    Shared,
+}
+
+#[derive(Debug)]
+pub struct Cache {
+    config: CacheConfig,
+    prefix: String,
+    secret: Option<[u8; 32]>,
+    l1: L1,
+    pub watermarks: Watermarks,
+}
+
+impl Cache {
+    /// `prefix` separates plugins and configurations in shared data.
+    pub fn new(config: CacheConfig, prefix: String) -> Self {
+        let l1 = L1::new(config.l1_entries);
+        let watermarks = Watermarks::new(format!("{prefix}w/"));
+        Self { config, prefix, secret: None, l1, watermarks }
+    }
+
+    /// Adopts the process's secret, creating it if need be. Called again on every tick: of two
+    /// workers that create it at once the later writer wins, and the other must notice.
+    pub fn adopt_secret<H: Host>(&mut self, host: &H) {
+        let key = format!("{}secret", self.prefix);
+        match read_secret(host, &key) {
+            Some(secret) => self.secret = Some(secret),
+            None => {
+                let mut fresh = [0_u8; 32];
+                if host.random(&mut fresh).is_ok() && host.set_shared(&key, &fresh, None).is_ok() {
+                    self.secret = read_secret(host, &key);
+                }
+            }
+        }
+    }
+
+    /// `None` where there is no secret: then nothing is cached.
+    pub fn fingerprint<H: Host>(
+        &mut self,
+        host: &H,
+        request: &pb::AuthorizeRequest,
+    ) -> Option<Fingerprint> {
+        if self.secret.is_none() {
+            self.adopt_secret(host);
+        }
+        let mut mac = <Hmac<Sha256> as Mac>::new_from_slice(&self.secret?).ok()?;
+        // Protobuf delimits every field by its length: no two requests have the same bytes.
+        mac.update(&request.encode_to_vec());
+        Some(mac.finalize().into_bytes().into())
+    }
+
+    /// An answer that is fresh and that no known change has touched.
+    pub fn find<H: Host>(
+        &mut self,
+        host: &H,
+        key: &Fingerprint,
+        now_ms: u64,
+    ) -> Option<(Rc<pb::AuthorizeResponse>, Layer)> {
+        self.watermarks.refresh(host, now_ms);
+        if let Some(entry) = self.l1.get(key).cloned() {
+            if self.is_usable(&entry, now_ms) {
+                return Some((entry.answer, Layer::Worker));
+            }
+            self.l1.remove(key);
+        }
+        let stored = host.shared(&self.slot(key)?).ok()?;
+        let entry = Entry::decode(&stored.value, key)?;
+        if !self.is_usable(&entry, now_ms) {
+            return None;
+        }
+        let answer = Rc::clone(&entry.answer);
+        self.l1.insert(*key, entry);
+        Some((answer, Layer::Shared))
+    }
+
+    /// Remembers an answer that was asked for at `asked_ms`, until `not_after_ms` at the latest.
+    pub fn store<H: Host>(
+        &mut self,
+        host: &H,
+        key: Fingerprint,
+        asked_ms: u64,
+        not_after_ms: Option<u64>,
+        answer: &Rc<pb::AuthorizeResponse>,
+    ) {
+        let ttl = match answer.outcome() {
+            pb::Outcome::Allowed => self.config.ttl_ms,
+            pb::Outcome::Denied | pb::Outcome::Unauthenticated => {
+                self.config.ttl_ms.min(REFUSAL_TTL_MS)
+            }
+            _ => return,
+        };
+        let ttl = ttl.min(answer.ttl_ms.into());
+        let expires_ms = asked_ms.saturating_add(ttl).min(not_after_ms.unwrap_or(u64::MAX));
+        if ttl == 0 || expires_ms <= asked_ms {
+            return;
+        }
+        let entry = Entry { asked_ms, expires_ms, answer: Rc::clone(answer) };
+        if let (Some(slot), Some(bytes)) = (self.slot(&key), entry.encode(&key)) {
+            self.write_slot(host, &slot, &bytes, &key, &entry);
+        }
+        self.l1.insert(key, entry);
+    }
+
+    /// Writes unless another worker has put a newer answer for the same key there.
+    fn write_slot<H: Host>(
+        &self,
+        host: &H,
+        slot: &str,
+        bytes: &[u8],
+        key: &Fingerprint,
+        entry: &Entry,
+    ) {
+        let cas = match host.shared(slot) {
+            Ok(stored) => {
+                let newer = Entry::decode(&stored.value, key)
+                    .is_some_and(|other| other.answer.revision > entry.answer.revision);
+                if newer {
+                    return;
+                }
+                Some(stored.cas)
+            }
+            Err(_) => None,
+        };
+        // Losing the race only costs a question.
+        if let Err(HostError::Other(status)) = host.set_shared(slot, bytes, cas) {
+            log::warn!("shared data: status {status} on writing a decision");
+        }
+    }
+
+    fn slot(&self, key: &Fingerprint) -> Option<String> {
+        let head = u32::from_be_bytes(*key.first_chunk::<4>()?);
+        let slot = head.checked_rem(self.config.slots)?;
+        Some(format!("{}d/{slot}", self.prefix))
+    }
+
+    /// Nothing older than `max_staleness` is used. An answer is as old as the last moment at
+    /// which a change to it would have been heard of.
+    fn is_usable(&self, entry: &Entry, now_ms: u64) -> bool {
+        if now_ms >= entry.expires_ms || entry.asked_ms > now_ms {
+            return false;
+        }
+        if self.watermarks.has_touched(&entry.answer) {
+            return false;
+        }
+        let known_ms = self.watermarks.known_until_ms(entry.answer.revision).max(entry.asked_ms);
+        now_ms.saturating_sub(known_ms) <= self.config.max_staleness_ms
+    }
+}
+
+fn read_secret<H: Host>(host: &H, key: &str) -> Option<[u8; 32]> {
+    host.shared(key).ok()?.value.try_into().ok()
+}
+
+#[cfg(test)]
+mod tests;

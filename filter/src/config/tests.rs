@@ -1,0 +1,77 @@
+use super::*;
+
+fn error_of(json: &str) -> String {
+    Config::parse(json.as_bytes()).unwrap_err().to_string()
+}
+
+#[test]
+fn the_smallest_configuration_is_secure() {
+    let config = Config::parse(br#"{"policy":{"cluster":"p"}}"#).unwrap();
+    assert_eq!(config.jwt, None);
+    assert_eq!(config.mode, Mode::Enforce);
+    assert!(!config.unknown_routes_for_admins && !config.reason_header);
+    assert_eq!(config.cache.max_staleness_ms, 5_000);
+    assert_eq!(config.body_mode, BodyMode::StopIteration);
+    assert!(config.surface().public_routes.contains(&"/health".to_owned()));
+}
+
+#[test]
+fn an_unknown_field_is_refused_by_name_at_every_level() {
+    for (json, field) in [
+        (r#"{"policy":{"cluster":"p"},"enforce":true}"#, "enforce"),
+        (r#"{"policy":{"cluster":"p","timeout":1}}"#, "timeout"),
+        (r#"{"policy":{"cluster":"p"},"cache":{"ttl":1}}"#, "ttl"),
+        (r#"{"policy":{"cluster":"p"},"scope":{"host":"a"}}"#, "host"),
+        (r#"{"policy":{"cluster":"p"},"jwt":{"issuers":[],"skew":1}}"#, "skew"),
+    ] {
+        assert!(error_of(json).contains(&format!("`{field}`")), "{}", error_of(json));
+    }
+}
+
+#[test]
+fn a_value_out_of_range_is_refused_with_its_field() {
+    for (json, field) in [
+        ("", "configuration"),
+        ("{}", "policy"),
+        (r#"{"policy":{"cluster":""}}"#, "policy.cluster"),
+        (r#"{"policy":{"cluster":"p","timeout_ms":0}}"#, "policy.timeout_ms"),
+        (r#"{"policy":{"cluster":"p","token":""}}"#, "policy.token"),
+        (
+            r#"{"policy":{"cluster":"p"},"cache":{"max_staleness_ms":3600000}}"#,
+            "cache.max_staleness_ms",
+        ),
+        (r#"{"policy":{"cluster":"p"},"scope":{"static_prefix":"x/"}}"#, "scope.static_prefix"),
+        (r#"{"policy":{"cluster":"p"},"scope":{"hosts":["A.example"]}}"#, "scope.hosts[0]"),
+        (r#"{"policy":{"cluster":"p"},"public_routes":["/*"]}"#, "public_routes[0]"),
+        (r#"{"policy":{"cluster":"p"},"realm":"a\"b"}"#, "realm"),
+        (r#"{"policy":{"cluster":"p"},"mode":"permissive"}"#, "permissive"),
+        (r#"{"policy":{"cluster":"p"},"jwt":{"issuers":[]}}"#, "jwt.issuers"),
+    ] {
+        assert!(error_of(json).contains(field), "{json}: {}", error_of(json));
+    }
+}
+
+#[test]
+fn an_issuer_without_an_audience_or_with_a_twin_is_refused() {
+    let issuer = |name: &str, url: &str, audiences: &str| {
+        format!(
+            r#"{{"name":"{name}","issuer":"{url}","audiences":{audiences},"algorithms":["RS256"]}}"#
+        )
+    };
+    let config = |issuers: &[String]| {
+        format!(r#"{{"policy":{{"cluster":"p"}},"jwt":{{"issuers":[{}]}}}}"#, issuers.join(","))
+    };
+    assert!(
+        error_of(&config(&[issuer("a", "https://a", "[]")])).contains("jwt.issuers[0].audiences")
+    );
+    let twins = [issuer("a", "https://a", r#"["m"]"#), issuer("b", "https://a", r#"["m"]"#)];
+    assert!(error_of(&config(&twins)).contains("jwt.issuers[1].issuer"));
+    assert!(
+        error_of(&config(&[issuer("a", "https://a", r#"["m"]"#).replace("RS256", "HS256")]))
+            .contains("HS256")
+    );
+    assert!(
+        error_of(&config(&[issuer("a", "https://a", r#"["m"]"#).replace("RS256", "none")]))
+            .contains("none")
+    );
+}

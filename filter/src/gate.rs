@@ -1,0 +1,512 @@
+//! One request's way through the gate: `Init → NeedBody? → Pending → Passing | Done`.
+//!
+//! # What Envoy must be told
+//!
+//! - Requests that are decided by their head (artifacts up and down, everything without a JSON
+//!   body) are held with `StopAllIterationAndWatermark`, whatever Envoy's options: nothing of the
+//!   body is buffered, back-pressure holds the sender, and the body streams once it is allowed.
+//! - Requests that are decided by their body need **`allow_on_headers_stop_iteration: true`** on
+//!   the plugin (Envoy 1.35+; the default, `"body_mode": "stop_iteration"`). Headers are held and
+//!   the body is shown; every callback holds until the decision. Without the option no body is
+//!   ever shown: such requests get 503 after [`BLIND_MS`], and nothing passes.
+//! - Where the option does not exist, `"body_mode": "buffer_filter"` with
+//!   `envoy.filters.http.buffer` right after this filter (switched off per route for
+//!   `…/mlflow-artifacts/…` and `/get-artifact`). Then headers go on to that filter, which keeps
+//!   them; `x-mlgate-user` is not set on requests with a body. If the upstream has a connection
+//!   before the decision, no buffer filter is there: 503, here and for every later body.
+//! - `per_connection_buffer_limit_bytes` (listener) above `body_limit_bytes`, or Envoy's own 413
+//!   comes first; it bounds filtered responses too.
+//! - `failure_policy: FAIL_RELOAD`, `stream_idle_timeout` of the connection manager below a
+//!   minute: requests that waited in a VM that trapped are reaped by nothing else.
+//! - A `vm_id` of its own, and an H2 cluster for the policy server with
+//!   `connection_keepalive {interval: 1s, timeout: 1s}`.
+
+mod decide;
+mod head;
+mod permit;
+mod response;
+
+use crate::authn::{self, Credential, Unauthenticated};
+use crate::config::BodyMode;
+use crate::contract as pb;
+use crate::contract::subject::Kind;
+use crate::host::{ContextId, Direction, Flow, Host};
+use crate::metrics::Count;
+use crate::operation::{BodyNeed, Forward, Operation};
+use crate::refusal::Refusal;
+use crate::reply::Answer;
+use crate::surface::{Administration, Passage, Reading, Routed, read_head};
+use crate::worker::{Answered, Worker};
+use head::{CredentialHeader, Head};
+use permit::Permit;
+use response::Response;
+
+/// How long a held request waits for a first sight of its body while none was ever seen, in ms.
+const BLIND_MS: u64 = 5_000;
+
+/// How much longer than the proxy's own timeout a call may take before the sweep ends it, in ms.
+const GRACE_MS: u64 = 500;
+
+/// A request that is known, whose body is not read yet.
+enum Unread {
+    Routed(Routed),
+    Administer(Administration),
+}
+
+struct Held {
+    unread: Unread,
+    who: pb::Subject,
+    limit: usize,
+}
+
+enum State {
+    Init,
+    NeedBody(Box<Held>),
+    Pending(Box<decide::Pending>),
+    /// Forwarded, or never ours. `no_body` where the surface saw none: none may follow.
+    Passing {
+        no_body: bool,
+    },
+    /// The gate has answered.
+    Done,
+}
+
+/// What a stage came to.
+enum Step {
+    /// The next callback goes on from here.
+    Wait(Flow),
+    /// The request may go on as it stands now.
+    Forward,
+    Answer(Answer),
+}
+
+pub struct Gate {
+    id: ContextId,
+    state: State,
+    head: Option<Head>,
+    credential_header: CredentialHeader,
+    route: &'static str,
+    username: String,
+    deadline_ms: Option<u64>,
+    response: Response,
+}
+
+impl std::fmt::Debug for Gate {
+    /// Without the head: it holds the credential.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Gate")
+            .field("id", &self.id)
+            .field("route", &self.route)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Gate {
+    pub fn new(id: ContextId) -> Self {
+        Self {
+            id,
+            state: State::Init,
+            head: None,
+            credential_header: CredentialHeader::Authorization,
+            route: "(unread)",
+            username: String::new(),
+            deadline_ms: None,
+            response: Response::Untouched,
+        }
+    }
+
+    // === request ===
+
+    pub fn on_request_headers<H: Host>(
+        &mut self,
+        worker: &mut Worker,
+        host: &H,
+        end: bool,
+    ) -> Flow {
+        if !matches!(self.state, State::Init) {
+            return Flow::Hold;
+        }
+        let step = self.begin(worker, host, end);
+        self.settle(worker, host, step, true)
+    }
+
+    fn begin<H: Host>(&mut self, worker: &mut Worker, host: &H, end: bool) -> Step {
+        let Ok(head) = Head::read(host, end) else {
+            return Step::Answer(
+                worker.replies.internal("The request could not be read.", "no_headers"),
+            );
+        };
+        if head.path().is_none() || head.method() == b"CONNECT" {
+            let refusal = Refusal::Unsupported { why: "CONNECT is not proxied" };
+            return Step::Answer(worker.replies.refusal(&refusal));
+        }
+        let reading = match read_head(&worker.surface, head.raw()) {
+            Ok(reading) => reading,
+            Err(refusal) => {
+                log::info!("mlgate: refused: {refusal:?}");
+                return Step::Answer(worker.replies.refusal(&refusal));
+            }
+        };
+        self.head = Some(head);
+        match reading {
+            Reading::OutOfScope => {
+                worker.metrics.count(host, Count::OutOfScope);
+                self.state = State::Passing { no_body: false };
+                Step::Forward
+            }
+            Reading::Public(passage) | Reading::Preflight(passage) => {
+                self.pass(worker, host, &passage)
+            }
+            Reading::Routed(routed) => {
+                self.route = routed.route();
+                let need = routed.body_need();
+                self.identify(worker, host, need, Unread::Routed(routed))
+            }
+            Reading::Administer(administration) => {
+                self.route = administration.route();
+                let need = administration.body_need();
+                self.identify(worker, host, need, Unread::Administer(administration))
+            }
+            Reading::Unknown(operation) => self.unknown(worker, host, operation),
+        }
+    }
+
+    fn pass<H: Host>(&mut self, worker: &mut Worker, host: &H, passage: &Passage) -> Step {
+        worker.metrics.count(host, Count::Public);
+        self.route = passage.route;
+        let permit = Permit::public(passage);
+        self.forward(worker, host, &permit, &passage.forward, true)
+    }
+
+    /// A route that the catalogue does not know. Who is nobody learns that first.
+    fn unknown<H: Host>(&mut self, worker: &mut Worker, host: &H, operation: Operation) -> Step {
+        self.route = operation.route;
+        match self.authenticate(worker, host) {
+            Err(why) => self.unauthenticated(worker, host, &why),
+            Ok(who) if worker.config.unknown_routes_for_admins => {
+                self.decide(worker, host, operation, who, BodyNeed::Unread)
+            }
+            Ok(_) => {
+                let refusal = Refusal::Forbidden { why: "no such route" };
+                {
+                    let answer = worker.replies.refusal(&refusal);
+                    self.refused(worker, host, answer)
+                }
+            }
+        }
+    }
+
+    /// Says who asks, then reads on, or waits for the body. Nobody's body is waited for.
+    fn identify<H: Host>(
+        &mut self,
+        worker: &mut Worker,
+        host: &H,
+        need: BodyNeed,
+        unread: Unread,
+    ) -> Step {
+        let who = match self.authenticate(worker, host) {
+            Ok(who) => who,
+            Err(why) => return self.unauthenticated(worker, host, &why),
+        };
+        let ended = self.head.as_ref().is_some_and(|head| head.end_of_stream);
+        match need {
+            BodyNeed::Whole { limit } if !ended => {
+                self.await_body(worker, host, unread, who, limit)
+            }
+            BodyNeed::Whole { .. } => self.read(worker, host, unread, who, Some(&[])),
+            BodyNeed::Unread | BodyNeed::Forbidden => self.read(worker, host, unread, who, None),
+        }
+    }
+
+    fn await_body<H: Host>(
+        &mut self,
+        worker: &mut Worker,
+        host: &H,
+        unread: Unread,
+        who: pb::Subject,
+        limit: usize,
+    ) -> Step {
+        let limit = limit.min(worker.config.body_limit_bytes);
+        let announced = self.head.as_ref().and_then(|head| head.value(b"content-length"));
+        let announced = announced.and_then(|n| std::str::from_utf8(n).ok()?.parse::<usize>().ok());
+        if announced.is_some_and(|size| size > limit) {
+            return Step::Answer(worker.replies.too_large(limit));
+        }
+        let flow = match worker.config.body_mode {
+            BodyMode::StopIteration => Flow::Buffer,
+            BodyMode::BufferFilter => {
+                if worker.leaks_headers {
+                    return Step::Answer(self.no_buffer_filter(worker));
+                }
+                // The last moment at which the headers can be changed.
+                let stripped =
+                    self.head.as_ref().map(|head| head.strip(host, self.credential_header));
+                let ready = matches!(stripped, Some(Ok(())))
+                    && host.remove_header(Direction::Request, b"content-length").is_ok();
+                if !ready {
+                    return Step::Answer(
+                        worker.replies.internal("The request could not be changed.", "strip"),
+                    );
+                }
+                Flow::Continue
+            }
+        };
+        let wait = worker.config.body_timeout_ms;
+        let blind = worker.config.body_mode == BodyMode::StopIteration && !worker.sees_bodies;
+        let wait = if blind { wait.min(BLIND_MS) } else { wait };
+        self.deadline_ms = Some(host.now_ms().saturating_add(wait));
+        self.state = State::NeedBody(Box::new(Held { unread, who, limit }));
+        Step::Wait(flow)
+    }
+
+    pub fn on_request_body<H: Host>(
+        &mut self,
+        worker: &mut Worker,
+        host: &H,
+        size: usize,
+        end: bool,
+    ) -> Flow {
+        match &self.state {
+            State::NeedBody(held) => {
+                if !worker.sees_bodies {
+                    worker.sees_bodies = true;
+                    let wait = worker.config.body_timeout_ms;
+                    self.deadline_ms = Some(host.now_ms().saturating_add(wait));
+                }
+                let limit = held.limit;
+                if size > limit {
+                    let step = Step::Answer(worker.replies.too_large(limit));
+                    return self.settle(worker, host, step, true);
+                }
+                if end { self.take_body(worker, host) } else { Flow::Buffer }
+            }
+            // The decision is pending and the whole body is there: keep it.
+            State::Pending(pending) if pending.keeps_body => Flow::Buffer,
+            State::Passing { no_body: true } if size > 0 => {
+                // The head said that none follows, and the decision was made on that.
+                let refusal = Refusal::ambiguous("body", "must be absent");
+                let step = Step::Answer(worker.replies.refusal(&refusal));
+                self.settle(worker, host, step, true)
+            }
+            State::Passing { .. } => Flow::Continue,
+            State::Init | State::Pending(_) | State::Done => Flow::Hold,
+        }
+    }
+
+    /// Trailers end a body that never said that it ended.
+    pub fn on_request_trailers<H: Host>(&mut self, worker: &mut Worker, host: &H) -> Flow {
+        match &self.state {
+            State::NeedBody(_) => self.take_body(worker, host),
+            State::Passing { .. } => Flow::Continue,
+            State::Init | State::Pending(_) | State::Done => Flow::Hold,
+        }
+    }
+
+    fn take_body<H: Host>(&mut self, worker: &mut Worker, host: &H) -> Flow {
+        let State::NeedBody(held) = std::mem::replace(&mut self.state, State::Done) else {
+            return Flow::Hold;
+        };
+        let Held { unread, who, limit } = *held;
+        self.deadline_ms = None;
+        let step = match host.body(Direction::Request, limit) {
+            Ok(body) if self.has_leaked(worker, host) => {
+                drop(body);
+                Step::Answer(self.no_buffer_filter(worker))
+            }
+            Ok(body) => self.read(worker, host, unread, who, Some(&body)),
+            Err(_) => Step::Answer(worker.replies.too_large(limit)),
+        };
+        self.settle(worker, host, step, true)
+    }
+
+    fn read<H: Host>(
+        &mut self,
+        worker: &mut Worker,
+        host: &H,
+        unread: Unread,
+        who: pb::Subject,
+        body: Option<&[u8]>,
+    ) -> Step {
+        let refused = match unread {
+            Unread::Routed(routed) => {
+                let need = routed.body_need();
+                match routed.read(body) {
+                    Ok(operation) => return self.decide(worker, host, operation, who, need),
+                    Err(refusal) => refusal,
+                }
+            }
+            Unread::Administer(administration) => match administration.read(body) {
+                Ok(body) => return self.administer(worker, host, &administration, who, body),
+                Err(refusal) => refusal,
+            },
+        };
+        log::info!("mlgate: {}: refused: {refused:?}", self.route);
+        let answer = worker.replies.refusal(&refused);
+        match refused {
+            Refusal::Forbidden { .. } => self.refused(worker, host, answer),
+            _ => Step::Answer(answer),
+        }
+    }
+
+    // === who ===
+
+    fn authenticate<H: Host>(
+        &mut self,
+        worker: &mut Worker,
+        host: &H,
+    ) -> Result<pb::Subject, Unauthenticated> {
+        let Some(head) = &self.head else { return Err(Unauthenticated::basic("no_head")) };
+        let (value, from) = head.credential(self.route);
+        self.credential_header = from;
+        match authn::read(value)? {
+            Credential::Absent => Err(Unauthenticated::basic("no_credential")),
+            Credential::Basic { username, password } => {
+                Ok(authn::subject(Kind::Basic(pb::BasicCredential { username, password })))
+            }
+            Credential::Opaque(token) => {
+                Ok(authn::subject(Kind::Bearer(pb::BearerToken { token })))
+            }
+            Credential::Jwt(token) => worker.verify(host, &token),
+        }
+    }
+
+    // === the end of a stage ===
+
+    /// Turns a stage's result into what the proxy is told; `inline` inside the callback that may
+    /// let the request go on by its return value.
+    fn settle<H: Host>(&mut self, worker: &mut Worker, host: &H, step: Step, inline: bool) -> Flow {
+        match step {
+            Step::Wait(flow) => flow,
+            Step::Forward => {
+                self.head = None;
+                self.deadline_ms = None;
+                if inline {
+                    return Flow::Continue;
+                }
+                if host.resume(Direction::Request).is_err() {
+                    log::warn!("mlgate: {}: the request could not be resumed", self.route);
+                }
+                Flow::Continue
+            }
+            Step::Answer(answer) => {
+                self.answer(worker, host, &answer);
+                Flow::Hold
+            }
+        }
+    }
+
+    /// Answers instead of the upstream. Whatever happens next, nothing passes.
+    fn answer<H: Host>(&mut self, worker: &Worker, host: &H, answer: &Answer) {
+        self.state = State::Done;
+        self.head = None;
+        self.deadline_ms = None;
+        let status = answer.reply.status;
+        worker.metrics.count(host, count_of(status));
+        if matches!(status, 401 | 403 | 429 | 503) {
+            log::info!(
+                "mlgate: decision=deny status={status} reason={} route={} user={:?}",
+                answer.reason,
+                self.route,
+                self.username,
+            );
+        }
+        if let Err(error) = host.reply(&answer.reply) {
+            log::warn!("mlgate: an answer could not be sent: {error:?}");
+        }
+    }
+
+    /// A refusal by policy: 401, 403, 404, 429 or 503. In shadow mode it is only counted.
+    fn refused<H: Host>(&mut self, worker: &mut Worker, host: &H, answer: Answer) -> Step {
+        let Some(permit) = Permit::shadow(worker.config.mode) else { return Step::Answer(answer) };
+        worker.metrics.count(host, Count::ShadowDenied);
+        log::info!(
+            "mlgate: decision=shadow_deny status={} reason={} route={} user={:?}",
+            answer.reply.status,
+            answer.reason,
+            self.route,
+            self.username,
+        );
+        self.forward(worker, host, &permit, &Forward::default(), false)
+    }
+
+    fn unauthenticated<H: Host>(
+        &mut self,
+        worker: &mut Worker,
+        host: &H,
+        why: &Unauthenticated,
+    ) -> Step {
+        let answer = worker.replies.unauthenticated(why);
+        self.refused(worker, host, answer)
+    }
+
+    fn no_buffer_filter(&self, worker: &Worker) -> Answer {
+        log::error!(
+            "mlgate: body_mode is buffer_filter, but no envoy.filters.http.buffer follows this filter"
+        );
+        worker.replies.misconfigured("The gate is not set up to read bodies.", "no_buffer_filter")
+    }
+
+    /// Whether the router has seen the headers of a request that is still held.
+    fn has_leaked<H: Host>(&self, worker: &mut Worker, host: &H) -> bool {
+        if worker.config.body_mode == BodyMode::BufferFilter {
+            let upstream = host.property(&["upstream", "address"]);
+            worker.leaks_headers |= upstream.is_some_and(|address| !address.is_empty());
+        }
+        worker.leaks_headers
+    }
+
+    // === time ===
+
+    pub fn is_overdue(&self, now_ms: u64) -> bool {
+        self.deadline_ms.is_some_and(|deadline| now_ms >= deadline)
+    }
+
+    /// Called by the sweep, with this stream as the effective context.
+    pub fn on_deadline<H: Host>(&mut self, worker: &mut Worker, host: &H) {
+        self.deadline_ms = None;
+        worker.metrics.count(host, Count::Timeouts);
+        match &self.state {
+            State::NeedBody(_)
+                if !worker.sees_bodies && worker.config.body_mode == BodyMode::StopIteration =>
+            {
+                log::error!(
+                    "mlgate: no body was ever shown: set allow_on_headers_stop_iteration: true on the \
+                     plugin, or body_mode: buffer_filter with envoy.filters.http.buffer after it"
+                );
+                let answer = worker
+                    .replies
+                    .misconfigured("The gate is not set up to read bodies.", "bodies_unseen");
+                self.answer(worker, host, &answer);
+            }
+            State::NeedBody(_) => self.answer(worker, host, &worker.replies.body_timeout()),
+            State::Pending(_) => {
+                worker.forget(host, self.id);
+                if host.set_effective(self.id).is_ok() {
+                    self.on_answer(worker, host, &Answered::Failed);
+                }
+            }
+            State::Passing { .. } => self.response_deadline(worker, host),
+            State::Init | State::Done => {}
+        }
+    }
+
+    /// The stream ends: nobody waits for its answer any more.
+    pub fn on_done<H: Host>(&mut self, worker: &mut Worker, host: &H) {
+        self.deadline_ms = None;
+        self.head = None;
+        if matches!(self.state, State::Pending(_)) || self.response.is_waiting() {
+            worker.forget(host, self.id);
+        }
+        self.state = State::Done;
+    }
+}
+
+const fn count_of(status: u16) -> Count {
+    match status {
+        401 => Count::Unauthenticated,
+        403 | 404 => Count::Denied,
+        429 => Count::Throttled,
+        500..=599 => Count::Unavailable,
+        _ => Count::Refused,
+    }
+}

@@ -1,0 +1,161 @@
+//! The head of a request: what is read from it, what is taken out of it, and what is put in.
+
+use crate::host::{Direction, Headers, Host, HostError};
+use crate::operation::RawHead;
+
+/// Names that only the gate, or a proxy that it trusts, may set: the client's are removed in
+/// every spelling that a WSGI server would fold onto them.
+const STRIPPED: &[&str] = &[
+    "x-mlflow-assistant-delegation",
+    "x-mlflow-authorization",
+    "x-mlflow-gateway-caller",
+    "x-mlflow-guardrail-bypass",
+    "x-forwarded-user",
+    "x-forwarded-email",
+    "x-forwarded-groups",
+    "x-forwarded-preferred-username",
+    "x-forwarded-access-token",
+    "x-remote-user",
+    "remote-user",
+];
+const STRIPPED_PREFIXES: &[&str] =
+    &["x-mlgate-", "x-auth-request-", "x-ms-client-principal", "x-ms-token-"];
+
+/// The header that tells MLflow who is asking.
+pub const USER_HEADER: &str = "x-mlgate-user";
+
+const AUTHORIZATION: &[u8] = b"authorization";
+const GATEWAY_AUTHORIZATION: &[u8] = b"x-mlflow-authorization";
+
+/// A request head, kept until the request is forwarded. Holds the credential: no `Debug`.
+pub struct Head {
+    headers: Headers,
+    pub end_of_stream: bool,
+}
+
+/// Which header the credential came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CredentialHeader {
+    Authorization,
+    /// On MLflow's AI gateway routes `Authorization` may be the provider's, and is left alone.
+    Gateway,
+}
+
+impl Head {
+    pub fn read<H: Host>(host: &H, end_of_stream: bool) -> Result<Self, HostError> {
+        Ok(Self { headers: host.headers(Direction::Request)?, end_of_stream })
+    }
+
+    /// The first value of a header.
+    pub fn value(&self, name: &[u8]) -> Option<&[u8]> {
+        self.headers
+            .iter()
+            .find(|(other, _)| other.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_slice())
+    }
+
+    pub fn method(&self) -> &[u8] {
+        self.value(b":method").unwrap_or_default()
+    }
+
+    /// `None` for CONNECT.
+    pub fn path(&self) -> Option<&[u8]> {
+        self.value(b":path")
+    }
+
+    pub fn raw(&self) -> RawHead<'_> {
+        RawHead {
+            method: self.method(),
+            path: self.path().unwrap_or_default(),
+            headers: &self.headers,
+            end_of_stream: self.end_of_stream,
+        }
+    }
+
+    /// The credential, and the header it came from.
+    pub fn credential(&self, route: &str) -> (Option<&[u8]>, CredentialHeader) {
+        let gateway = self.value(GATEWAY_AUTHORIZATION).filter(|value| !value.is_empty());
+        if route.starts_with("/gateway/") && gateway.is_some() {
+            return (gateway, CredentialHeader::Gateway);
+        }
+        (self.value(AUTHORIZATION), CredentialHeader::Authorization)
+    }
+
+    /// Whether a token was sent, so that the refusal may speak of it.
+    pub fn is_bearer(&self, from: CredentialHeader) -> bool {
+        self.value(from.name())
+            .and_then(|value| value.split_at_checked(6))
+            .is_some_and(|(scheme, _)| scheme.eq_ignore_ascii_case(b"bearer"))
+    }
+
+    /// Takes out what the client may not say, and the credential with it.
+    pub fn strip<H: Host>(&self, host: &H, from: CredentialHeader) -> Result<(), HostError> {
+        for (name, _) in &self.headers {
+            let folded = fold(name);
+            let is_credential = folded == AUTHORIZATION && from == CredentialHeader::Authorization;
+            if is_credential || is_stripped(&folded) {
+                host.remove_header(Direction::Request, name)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The request's id, as far as it is fit for a log.
+    pub fn request_id(&self) -> String {
+        let id = self.value(b"x-request-id").unwrap_or_default();
+        let fit = |byte: &&u8| byte.is_ascii_alphanumeric() || **byte == b'-';
+        id.iter().filter(fit).take(64).map(|&byte| char::from(byte)).collect()
+    }
+}
+
+fn fold(name: &[u8]) -> Vec<u8> {
+    name.iter().map(|&byte| if byte == b'_' { b'-' } else { byte.to_ascii_lowercase() }).collect()
+}
+
+fn is_stripped(folded: &[u8]) -> bool {
+    STRIPPED.iter().any(|name| name.as_bytes() == folded)
+        || STRIPPED_PREFIXES.iter().any(|prefix| folded.starts_with(prefix.as_bytes()))
+}
+
+/// A user name as a header value: anything but plain ASCII is percent-encoded, `%` included.
+pub fn user_value(username: &str) -> String {
+    let mut value = String::with_capacity(username.len());
+    for byte in username.bytes() {
+        if byte.is_ascii_graphic() && byte != b'%' {
+            value.push(char::from(byte));
+        } else {
+            value.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    value
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn identity_headers_are_known_in_every_spelling() {
+        for name in [
+            "x-mlgate-user",
+            "X_Mlgate_User",
+            "x-mlgate-anything",
+            "x_forwarded-user",
+            "X-MLflow-Assistant-Delegation",
+            "x-ms-client-principal-id",
+            "remote_user",
+        ] {
+            assert!(is_stripped(&fold(name.as_bytes())), "{name}");
+        }
+        for name in ["x-mlflow-workspace", "x-request-id", "x-forwarded-for", "user-agent"] {
+            assert!(!is_stripped(&fold(name.as_bytes())), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_user_name_cannot_break_out_of_its_header() {
+        assert_eq!(user_value("alice@example.com"), "alice@example.com");
+        assert_eq!(user_value("a\r\nx: y"), "a%0D%0Ax:%20y");
+        assert_eq!(user_value("é%41"), "%C3%A9%2541");
+    }
+}

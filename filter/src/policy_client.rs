@@ -1,0 +1,165 @@
+//! Messages to the policy server, and what comes back.
+
+use crate::authn::subject;
+use crate::config::PolicyConfig;
+use crate::contract as pb;
+use crate::host::{Call, Host, HostError, Token};
+use crate::operation::{Effect, EffectId, Operation};
+use crate::requirement::{ReferenceKind, ResourceType};
+use pb::subject::Kind;
+use prost::Message;
+
+/// The version of the contract that this filter speaks.
+pub const CONTRACT: u32 = 1;
+
+/// The largest answer that is read, in bytes. Envoy has no limit of its own.
+pub const MAX_ANSWER: usize = 4 * 1024 * 1024;
+
+/// A unary method of the policy server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    Authorize,
+    Visible,
+    Record,
+    Administer,
+}
+
+impl Method {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Authorize => "Authorize",
+            Self::Visible => "Visible",
+            Self::Record => "Record",
+            Self::Administer => "Administer",
+        }
+    }
+}
+
+/// Sends calls to one policy server cluster.
+#[derive(Debug, Clone)]
+pub struct PolicyClient {
+    cluster: String,
+    timeout_ms: u32,
+    /// `Bearer …`, where the server wants a token.
+    authorization: Option<String>,
+    contract: String,
+}
+
+impl PolicyClient {
+    pub fn new(config: &PolicyConfig) -> Self {
+        Self {
+            cluster: config.cluster.clone(),
+            timeout_ms: config.timeout_ms,
+            authorization: config.token.as_ref().map(|token| format!("Bearer {token}")),
+            contract: CONTRACT.to_string(),
+        }
+    }
+
+    pub fn timeout_ms(&self) -> u32 {
+        self.timeout_ms
+    }
+
+    fn metadata(&self) -> Vec<(&str, &[u8])> {
+        let mut metadata = vec![("x-mlgate-contract", self.contract.as_bytes())];
+        if let Some(authorization) = &self.authorization {
+            metadata.push(("authorization", authorization.as_bytes()));
+        }
+        metadata
+    }
+
+    /// Dispatches a call. The proxy's timeout answers code 14 at the latest after `timeout_ms`.
+    pub fn call<H: Host>(
+        &self,
+        host: &H,
+        method: Method,
+        message: &impl Message,
+    ) -> Result<Token, HostError> {
+        host.call(&Call {
+            cluster: &self.cluster,
+            method: method.as_str(),
+            metadata: &self.metadata(),
+            message: &message.encode_to_vec(),
+            timeout_ms: self.timeout_ms,
+        })
+    }
+
+    pub fn watch<H: Host>(&self, host: &H, request: &pb::WatchRequest) -> Result<Token, HostError> {
+        host.open_stream(&Call {
+            cluster: &self.cluster,
+            method: "Watch",
+            metadata: &self.metadata(),
+            message: &request.encode_to_vec(),
+            timeout_ms: self.timeout_ms,
+        })
+    }
+}
+
+/// The part of the request that the decision depends on: everything but `info`, `min_revision`
+/// and the intent.
+pub fn authorize_request(operation: &Operation, who: &pb::Subject) -> pb::AuthorizeRequest {
+    pb::AuthorizeRequest {
+        subject: Some(who.clone()),
+        workspace: operation.workspace.clone().unwrap_or_default(),
+        requirements: operation.requirements.iter().map(Into::into).collect(),
+        scopes: operation.scopes.iter().map(Into::into).collect(),
+        min_revision: 0,
+        info: None,
+        intent: None,
+    }
+}
+
+/// What the operation is about to create, if anything.
+pub fn intent(effects: &[Effect]) -> Option<pb::CreationIntent> {
+    effects.iter().find_map(|effect| match effect {
+        Effect::Created { resource, id } => Some(pb::CreationIntent {
+            r#type: (*resource).into(),
+            name: match id {
+                EffectId::Known(name) => name.clone(),
+                EffectId::Response(_) => String::new(),
+            },
+        }),
+        _ => None,
+    })
+}
+
+pub fn created(resource: ResourceType, id: String) -> pb::Effect {
+    let kind = pb::effect::Kind::Created(pb::Created { r#type: resource.into(), id });
+    pb::Effect { kind: Some(kind) }
+}
+
+pub fn deleted(resource: ResourceType, id: String) -> pb::Effect {
+    let kind = pb::effect::Kind::Deleted(pb::Deleted { r#type: resource.into(), id });
+    pb::Effect { kind: Some(kind) }
+}
+
+pub fn renamed(resource: ResourceType, from: String, to: String) -> pb::Effect {
+    let kind = pb::effect::Kind::Renamed(pb::Renamed { r#type: resource.into(), from, to });
+    pb::Effect { kind: Some(kind) }
+}
+
+pub fn owned(kind: ReferenceKind, id: String) -> pb::Effect {
+    let reference = pb::Reference { kind: kind.into(), id, parent: String::new() };
+    pb::Effect { kind: Some(pb::effect::Kind::Owned(reference)) }
+}
+
+/// Groups that came with a verified identity; they are not stored on the server.
+pub fn groups(who: &pb::Subject) -> Vec<String> {
+    match &who.kind {
+        Some(Kind::Verified(identity)) => identity.groups.clone(),
+        _ => Vec::new(),
+    }
+}
+
+/// When the credential itself ends, in ms since the epoch.
+pub fn credential_expiry_ms(who: &pb::Subject) -> Option<u64> {
+    match &who.kind {
+        Some(Kind::Verified(identity)) => {
+            Some(u64::try_from(identity.expires_at).unwrap_or(0).saturating_mul(1000))
+        }
+        _ => None,
+    }
+}
+
+pub fn anonymous() -> pb::Subject {
+    subject(Kind::Anonymous(pb::Anonymous {}))
+}

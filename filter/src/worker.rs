@@ -1,0 +1,224 @@
+//! What the requests of one worker and one configuration share: settings, cache, and the calls
+//! that are under way.
+
+use crate::authn::Unauthenticated;
+use crate::cache::{Cache, Fingerprint};
+use crate::config::{Config, ConfigError};
+use crate::contract as pb;
+use crate::host::{ContextId, Host, HostError, Token};
+use crate::metrics::{Count, Metrics};
+use crate::policy_client::{MAX_ANSWER, Method, PolicyClient};
+use crate::reply::Replies;
+use crate::surface::SurfaceSettings;
+use prost::Message;
+use sha2::{Digest, Sha256};
+use std::collections::HashMap;
+use std::rc::Rc;
+
+/// A call and the requests that wait for it.
+#[derive(Debug)]
+struct Flight {
+    method: Method,
+    waiters: Vec<ContextId>,
+    /// Set where the answer may be shared and remembered.
+    key: Option<Fingerprint>,
+    not_after_ms: Option<u64>,
+    started_ms: u64,
+}
+
+/// What came of a call.
+#[derive(Debug, Clone)]
+pub enum Answered {
+    Authorized(Rc<pb::AuthorizeResponse>),
+    Visible(Rc<pb::VisibleResponse>),
+    Recorded(Rc<pb::RecordResponse>),
+    Administered(Rc<pb::AdministerResponse>),
+    /// Any status but OK, and any answer that cannot be read.
+    Failed,
+}
+
+/// A question to the policy server.
+#[derive(Debug)]
+pub struct Question<'a, M> {
+    pub method: Method,
+    pub message: &'a M,
+    /// Set where other requests may wait for, and use, the same answer.
+    pub key: Option<Fingerprint>,
+    /// When the credential ends, in ms since the epoch.
+    pub not_after_ms: Option<u64>,
+}
+
+#[derive(Debug)]
+pub struct Worker {
+    root: ContextId,
+    pub config: Config,
+    pub surface: SurfaceSettings,
+    pub replies: Replies,
+    pub client: PolicyClient,
+    pub cache: Cache,
+    pub metrics: Metrics,
+    /// Bodies have been seen while headers were held: `allow_on_headers_stop_iteration` is set.
+    pub sees_bodies: bool,
+    /// The headers of a held request were seen to have gone on: no buffer filter follows.
+    pub leaks_headers: bool,
+    flights: HashMap<Token, Flight>,
+    by_key: HashMap<Fingerprint, Token>,
+}
+
+impl Worker {
+    /// Reads the configuration. `plugin` is the plugin's name in Envoy's configuration.
+    pub fn configure<H: Host>(host: &H, root: ContextId, json: &[u8]) -> Result<Self, ConfigError> {
+        let config = Config::parse(json)?;
+        let plugin = host.property(&["plugin_name"]).unwrap_or_default();
+        let surface = config.surface();
+        Ok(Self {
+            root,
+            replies: Replies::new(&config),
+            client: PolicyClient::new(&config.policy),
+            cache: Cache::new(config.cache.clone(), shared_prefix(&plugin, json)),
+            metrics: Metrics::define(host),
+            surface,
+            config,
+            sees_bodies: false,
+            leaks_headers: false,
+            flights: HashMap::new(),
+            by_key: HashMap::new(),
+        })
+    }
+
+    /// Asks, or joins those who wait for the same answer.
+    pub fn ask<H: Host, M: Message>(
+        &mut self,
+        host: &H,
+        waiter: ContextId,
+        question: &Question<'_, M>,
+    ) -> Result<(), HostError> {
+        if let Some(token) = question.key.and_then(|key| self.by_key.get(&key).copied())
+            && let Some(flight) = self.flights.get_mut(&token)
+        {
+            flight.waiters.push(waiter);
+            self.metrics.count(host, Count::SharedFlight);
+            return Ok(());
+        }
+        self.metrics.count(host, Count::PolicyCalls);
+        // The call belongs to the root, so that it outlives the client that caused it when others
+        // wait for it too: the proxy drops the answers of a stream that is gone.
+        host.set_effective(self.root)?;
+        let called = self.client.call(host, question.method, question.message);
+        host.set_effective(waiter)?;
+        let token = called.inspect_err(|error| {
+            self.metrics.count(host, Count::PolicyErrors);
+            log::warn!("policy server: {:?} could not be sent: {error:?}", question.method);
+        })?;
+        if let Some(key) = question.key {
+            self.by_key.insert(key, token);
+        }
+        self.flights.insert(
+            token,
+            Flight {
+                method: question.method,
+                waiters: vec![waiter],
+                key: question.key,
+                not_after_ms: question.not_after_ms,
+                started_ms: host.now_ms(),
+            },
+        );
+        Ok(())
+    }
+
+    /// The identity that a JWT proves.
+    pub fn verify<H: Host>(
+        &mut self,
+        host: &H,
+        _token: &str,
+    ) -> Result<pb::Subject, Unauthenticated> {
+        self.metrics.count(host, Count::JwtRefused);
+        Err(Unauthenticated::bearer("jwt_not_accepted", "no issuer is configured"))
+    }
+
+    pub fn owns(&self, token: Token) -> bool {
+        self.flights.contains_key(&token)
+    }
+
+    /// Takes the outcome of a call: `Ok` when its message can be received now, else its status.
+    /// Gives the waiting requests.
+    pub fn land<H: Host>(
+        &mut self,
+        host: &H,
+        token: Token,
+        status: Result<(), u32>,
+    ) -> Option<(Answered, Vec<ContextId>)> {
+        let flight = self.remove(token)?;
+        let took = host.now_ms().saturating_sub(flight.started_ms);
+        self.metrics.policy_call(host, took);
+        let answered = match status {
+            Ok(()) => match host.received(MAX_ANSWER) {
+                Ok(bytes) => decode(flight.method, &bytes),
+                Err(_) => Answered::Failed,
+            },
+            Err(_) => Answered::Failed,
+        };
+        match (&answered, flight.key) {
+            (Answered::Authorized(answer), Some(key)) => {
+                let asked = flight.started_ms;
+                self.cache.store(host, key, asked, flight.not_after_ms, answer);
+            }
+            (Answered::Failed, _) => {
+                self.metrics.count(host, Count::PolicyErrors);
+                let code = status.err().unwrap_or_default();
+                log::warn!("policy server: {:?} failed with code {code}", flight.method);
+            }
+            _ => {}
+        }
+        Some((answered, flight.waiters))
+    }
+
+    /// A request is gone or has given up: nobody else waiting, the call is cancelled.
+    pub fn forget<H: Host>(&mut self, host: &H, waiter: ContextId) {
+        let mut abandoned = Vec::new();
+        for (token, flight) in &mut self.flights {
+            flight.waiters.retain(|other| *other != waiter);
+            // What MLflow has done stays done: its record must arrive, whoever still listens.
+            if flight.waiters.is_empty() && flight.method != Method::Record {
+                abandoned.push(*token);
+            }
+        }
+        for token in abandoned {
+            self.remove(token);
+            if host.set_effective(self.root).is_ok() {
+                host.cancel(token);
+            }
+        }
+    }
+
+    fn remove(&mut self, token: Token) -> Option<Flight> {
+        let flight = self.flights.remove(&token)?;
+        if let Some(key) = flight.key {
+            self.by_key.remove(&key);
+        }
+        Some(flight)
+    }
+}
+
+fn decode(method: Method, bytes: &[u8]) -> Answered {
+    fn read<M: Message + Default>(bytes: &[u8], wrap: fn(Rc<M>) -> Answered) -> Answered {
+        M::decode(bytes).map_or(Answered::Failed, |message| wrap(Rc::new(message)))
+    }
+    match method {
+        Method::Authorize => read(bytes, Answered::Authorized),
+        Method::Visible => read(bytes, Answered::Visible),
+        Method::Record => read(bytes, Answered::Recorded),
+        Method::Administer => read(bytes, Answered::Administered),
+    }
+}
+
+/// Two plugins, or two configurations of one, never read each other's shared data.
+fn shared_prefix(plugin: &[u8], json: &[u8]) -> String {
+    let mut hasher = Sha256::new();
+    hasher.update((plugin.len() as u64).to_be_bytes());
+    hasher.update(plugin);
+    hasher.update(json);
+    let digest = hasher.finalize();
+    let hash: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    format!("mlgate/{hash}/")
+}

@@ -1,0 +1,97 @@
+"""python -m differential --work-dir DIR --demo 'COMMAND …'
+
+Fails (exit status 1) if the gate lets anything through that MLflow's `basic-auth` denies, if it is
+stricter where stricter.json does not say so, or if the corpus misses a route of the installed MLflow.
+"""
+
+import argparse
+import json
+import re
+import shlex
+import shutil
+import sys
+import time
+from pathlib import Path
+
+from . import corpus, gate, reference, world
+from .coverage import missing_routes
+from .report import Report
+from .run import Runner, all_users, tasks
+
+DEFAULTS = ("NO_PERMISSIONS", "READ", "EDIT", "MANAGE")
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="differential", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work-dir", type=Path, required=True, help="for databases and logs; emptied first")
+    parser.add_argument("--demo", type=shlex.split, help="the command that starts the gate, e.g. 'cargo xtask demo --no-build'; without it only the reference is run, and the corpus checked")
+    parser.add_argument("--defaults", nargs="+", default=DEFAULTS, choices=DEFAULTS, help="values of default_permission to compare under")
+    parser.add_argument("--only", type=re.compile, default=re.compile(""), help="a pattern for 'METHOD path [label]'")
+    parser.add_argument("--workers", type=int, default=2, help="reference servers, each with a thread")
+    parser.add_argument("--report", type=Path, help="write every result here, a line of JSON each")
+    return parser.parse_args()
+
+
+def note(message: str) -> None:
+    print(f"differential: {message}", file=sys.stderr, flush=True)
+
+
+def run_all(arguments: argparse.Namespace, cases: list) -> Report:
+    work = arguments.work_dir.resolve()
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    note("making the objects")
+    worlds = world.build(work / "world")
+    users = all_users(cases)
+    note(f"creating {len(users)} users")
+    reference_ids = reference.prepare(work / "world", work / "reference", worlds, users)
+    copies = reference.copies(work / "reference", arguments.workers)
+    gate_ids = gate.prepare(arguments.demo, work / "world", work / "gate", worlds, users) if arguments.demo else {}
+    results = []
+    for default in arguments.defaults:
+        started = time.monotonic()
+        todo = list(tasks(cases, default))
+        note(f"default_permission = {default}: {len(todo)} requests")
+        references = [reference.Reference(data, default) for data in copies]
+        side = gate.Gate(arguments.demo, work / "gate", default) if arguments.demo else None
+        try:
+            runner = Runner(worlds, references, side, default)
+            runner.reference_ids, runner.gate_ids = reference_ids, gate_ids
+            results += runner.run(todo)
+            gate_ids = runner.gate_ids
+        finally:
+            for server in [*references, *([side] if side else [])]:
+                server.stop()
+        note(f"  took {time.monotonic() - started:.0f} s")
+    return Report(results)
+
+
+def write(path: Path, report: Report) -> None:
+    with path.open("w") as output:
+        for result in report.results:
+            row = {
+                "case": result.case.name, "family": result.case.family, "prefix": result.prefix,
+                "user": result.user.describe(), "default": result.default_permission,
+                "verdict": result.verdict.value, "reference": result.reference, "gate": result.gate,
+                "detail": result.detail,
+            }  # fmt: skip
+            output.write(json.dumps(row) + "\n")
+
+
+def main() -> int:
+    arguments = parse_arguments()
+    everything = corpus.cases()
+    missing = missing_routes(everything)
+    for route in missing:
+        print(f"the corpus has no case for {route}")
+    report = run_all(arguments, [case for case in everything if arguments.only.search(case.name)])
+    if arguments.report:
+        write(arguments.report, report)
+    print(report.table())
+    if explanation := report.explain():
+        print(explanation)
+    return 1 if missing or report.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
