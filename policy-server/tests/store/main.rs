@@ -2,4 +2,5 @@
 //! `MLGATE_TEST_POSTGRES` names a server on which databases can be created.
 
 mod behaviour;
+mod history;
 mod support;
