@@ -282,6 +282,14 @@ impl Layers {
         })
     }
 
+    /// Where MLflow's ids are looked up.
+    ///
+    /// # Errors
+    /// Names the place of a value that is none.
+    pub fn tracking(&self) -> Result<Option<Tracking>, ConfigError> {
+        self.optional("tracking_uri", tracking)
+    }
+
     /// Checks everything.
     ///
     /// # Errors
@@ -290,7 +298,7 @@ impl Layers {
         Ok(Config {
             store: self.store()?,
             listen: self.required("listen", address)?,
-            tracking: self.optional("tracking_uri", tracking)?,
+            tracking: self.tracking()?,
             settings: self.settings()?,
             tls: self.tls()?,
             shared_token: self.optional("shared_token", shared_token)?,

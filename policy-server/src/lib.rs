@@ -7,6 +7,7 @@ pub mod cli;
 pub mod config;
 pub mod credentials;
 pub mod domain;
+pub mod import;
 pub mod policy;
 pub mod resolver;
 pub mod service;

@@ -7,6 +7,7 @@ mod export;
 mod flags;
 mod grant;
 mod group;
+mod import;
 mod output;
 mod password;
 mod role;
@@ -95,6 +96,9 @@ enum Command {
     Settings(settings::Command),
     /// Show who changed what, newest first
     Audit(settings::AuditArgs),
+    /// Take over users and permissions from elsewhere
+    #[command(subcommand)]
+    Import(import::Command),
     /// Print users, roles, groups and settings as JSON; without password hashes or tokens
     Export,
     /// Print the routes of MLflow that the gate knows, and what each needs
@@ -159,6 +163,7 @@ async fn execute(command: Command, mut layers: Layers) -> anyhow::Result<Output>
         Command::Token(command) => token::run(&session, command).await,
         Command::Settings(command) => settings::run(&session, command).await,
         Command::Audit(args) => settings::audit(&session, &args).await,
+        Command::Import(command) => import::run(&session, &layers, command).await,
         Command::Export => export::run(&session).await,
         Command::Serve(_) | Command::Config(_) | Command::Routes | Command::Explain(_) => {
             anyhow::bail!("the command was handled already")

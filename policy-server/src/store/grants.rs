@@ -21,10 +21,10 @@ pub enum IfExists {
 
 /// What a user's grant is on.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Slot<'a> {
-    pub(super) workspace: &'a str,
-    pub(super) resource: ResourceType,
-    pub(super) pattern: &'a Pattern,
+pub(crate) struct Slot<'a> {
+    pub(crate) workspace: &'a str,
+    pub(crate) resource: ResourceType,
+    pub(crate) pattern: &'a Pattern,
 }
 
 impl Store {
@@ -106,7 +106,7 @@ impl Store {
 }
 
 impl WriteTx<'_> {
-    pub(super) async fn put_grant(
+    pub(crate) async fn put_grant(
         &mut self,
         user: &User,
         slot: Slot<'_>,

@@ -29,10 +29,12 @@ use std::sync::Arc;
 
 use sqlx::AnyPool;
 
+pub(crate) use self::connect::pool;
 pub use self::effects::Effect;
 pub use self::error::{Entity, Result, StoreError};
 pub use self::feed::{ChangeFeed, FeedState};
 pub use self::grants::IfExists;
+pub(crate) use self::grants::Slot as GrantSlot;
 pub use self::model::*;
 pub use self::owners::{CreationIntent, Owner};
 pub use self::settings::{SettingOverrides, default_permission};

@@ -8,6 +8,7 @@ use sqlx::Row;
 use super::Store;
 use super::error::{Entity, Result, StoreError};
 use super::model::{Actor, Committed};
+use super::write::WriteTx;
 use crate::domain::Level;
 use crate::policy::Settings;
 
@@ -129,25 +130,33 @@ impl Store {
     ) -> Result<Committed<()>> {
         Settings::default().set(name, value)?;
         let mut tx = self.begin(actor).await?;
+        tx.put_setting(name, value).await?;
+        tx.commit(()).await
+    }
+}
+
+impl WriteTx<'_> {
+    /// Writes a checked value, if it differs.
+    pub(crate) async fn put_setting(&mut self, name: &str, value: &str) -> Result<()> {
         let before: Option<String> = sqlx::query("SELECT value FROM settings WHERE name = $1")
             .bind(name)
-            .fetch_optional(tx.connection())
+            .fetch_optional(self.connection())
             .await?
             .map(|row| row.try_get(0))
             .transpose()?;
-        if before.as_deref() != Some(value) {
-            sqlx::query(
-                "INSERT INTO settings (name, value) VALUES ($1, $2) \
-                 ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-            )
-            .bind(name)
-            .bind(value)
-            .execute(tx.connection())
-            .await?;
-            tx.touch_everyone();
-            tx.audit("setting.set", name, before.map(|value| json!(value)), Some(json!(value)))
-                .await?;
+        if before.as_deref() == Some(value) {
+            return Ok(());
         }
-        tx.commit(()).await
+        sqlx::query(
+            "INSERT INTO settings (name, value) VALUES ($1, $2) \
+             ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+        )
+        .bind(name)
+        .bind(value)
+        .execute(self.connection())
+        .await?;
+        self.touch_everyone();
+        let before = before.map(|value| json!(value));
+        self.audit("setting.set", name, before, Some(json!(value))).await
     }
 }
