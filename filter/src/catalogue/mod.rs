@@ -7,6 +7,7 @@ mod families;
 pub mod field;
 mod matcher;
 pub mod need;
+mod oracle;
 mod route;
 pub mod rows;
 

@@ -11,6 +11,7 @@ pub mod inputs;
 pub mod json;
 pub mod method;
 pub mod narrow;
+pub mod otlp;
 pub mod path;
 pub mod query;
 mod read;

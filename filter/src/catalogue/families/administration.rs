@@ -1,0 +1,67 @@
+//! MLflow's users, roles and permissions (semantics §13, §18): the policy server answers these.
+
+use super::super::Route;
+use super::super::need::Need;
+use super::super::route::{Mount::*, delete, get, patch, post};
+
+const SERVED: &[Need] = &[Need::Administration];
+
+pub const ROUTES: &[Route] = &[
+    post(Both, "/2.0/mlflow/users/create", SERVED),
+    get(Both, "/2.0/mlflow/users/get", SERVED),
+    get(Both, "/2.0/mlflow/users/list", SERVED),
+    get(Both, "/2.0/mlflow/users/current", SERVED),
+    patch(Both, "/2.0/mlflow/users/update-password", SERVED),
+    patch(Both, "/2.0/mlflow/users/update-admin", SERVED),
+    delete(Both, "/2.0/mlflow/users/delete", SERVED),
+    get(Root, "/signup", SERVED),
+    post(Both, "/2.0/mlflow/users/create-ui", SERVED)
+        .note("a form in MLflow; here only JSON is read, so a cross-site form is refused"),
+    get(Both, "/3.0/mlflow/users/current/permissions", SERVED),
+    get(Both, "/3.0/mlflow/users/permissions/get", SERVED),
+    get(Both, "/3.0/mlflow/users/permissions/list", SERVED),
+    post(Both, "/3.0/mlflow/users/permissions/grant", SERVED),
+    post(Both, "/3.0/mlflow/users/permissions/revoke", SERVED),
+    get(Both, "/3.0/mlflow/users/roles/list", SERVED),
+    post(Both, "/3.0/mlflow/roles/create", SERVED),
+    get(Both, "/3.0/mlflow/roles/get", SERVED),
+    get(Both, "/3.0/mlflow/roles/list", SERVED),
+    patch(Both, "/3.0/mlflow/roles/update", SERVED),
+    delete(Both, "/3.0/mlflow/roles/delete", SERVED),
+    post(Both, "/3.0/mlflow/roles/permissions/add", SERVED),
+    get(Both, "/3.0/mlflow/roles/permissions/list", SERVED),
+    patch(Both, "/3.0/mlflow/roles/permissions/update", SERVED),
+    delete(Both, "/3.0/mlflow/roles/permissions/remove", SERVED),
+    post(Both, "/3.0/mlflow/roles/assign", SERVED),
+    delete(Both, "/3.0/mlflow/roles/unassign", SERVED),
+    get(Both, "/3.0/mlflow/roles/users/list", SERVED),
+    // Before 3.14.
+    post(Both, "/2.0/mlflow/experiments/permissions/create", SERVED),
+    get(Both, "/2.0/mlflow/experiments/permissions/get", SERVED),
+    patch(Both, "/2.0/mlflow/experiments/permissions/update", SERVED),
+    delete(Both, "/2.0/mlflow/experiments/permissions/delete", SERVED),
+    post(Both, "/2.0/mlflow/registered-models/permissions/create", SERVED),
+    get(Both, "/2.0/mlflow/registered-models/permissions/get", SERVED),
+    patch(Both, "/2.0/mlflow/registered-models/permissions/update", SERVED),
+    delete(Both, "/2.0/mlflow/registered-models/permissions/delete", SERVED),
+    post(Both, "/3.0/mlflow/scorers/permissions/create", SERVED),
+    get(Both, "/3.0/mlflow/scorers/permissions/get", SERVED),
+    patch(Both, "/3.0/mlflow/scorers/permissions/update", SERVED),
+    delete(Both, "/3.0/mlflow/scorers/permissions/delete", SERVED),
+    post(Both, "/3.0/mlflow/gateway/secrets/permissions/create", SERVED),
+    get(Both, "/3.0/mlflow/gateway/secrets/permissions/get", SERVED),
+    patch(Both, "/3.0/mlflow/gateway/secrets/permissions/update", SERVED),
+    delete(Both, "/3.0/mlflow/gateway/secrets/permissions/delete", SERVED),
+    post(Both, "/3.0/mlflow/gateway/endpoints/permissions/create", SERVED),
+    get(Both, "/3.0/mlflow/gateway/endpoints/permissions/get", SERVED),
+    patch(Both, "/3.0/mlflow/gateway/endpoints/permissions/update", SERVED),
+    delete(Both, "/3.0/mlflow/gateway/endpoints/permissions/delete", SERVED),
+    post(Both, "/3.0/mlflow/gateway/model-definitions/permissions/create", SERVED),
+    get(Both, "/3.0/mlflow/gateway/model-definitions/permissions/get", SERVED),
+    patch(Both, "/3.0/mlflow/gateway/model-definitions/permissions/update", SERVED),
+    delete(Both, "/3.0/mlflow/gateway/model-definitions/permissions/delete", SERVED),
+    get(Both, "/3.0/mlflow/workspaces/{workspace_name}/permissions", SERVED),
+    post(Both, "/3.0/mlflow/workspaces/{workspace_name}/permissions", SERVED),
+    delete(Both, "/3.0/mlflow/workspaces/{workspace_name}/permissions", SERVED),
+    get(Both, "/3.0/mlflow/workspace-permissions", SERVED),
+];

@@ -1,0 +1,100 @@
+//! The artifact proxy: what is stored under the server's artifact root.
+
+use crate::refusal::Refusal;
+use crate::requirement::{
+    Action, Requirement,
+    ResourceType::{Experiment, LoggedModel, Run, Trace},
+    Standing,
+};
+use crate::surface::artifact::{self, Owner};
+use crate::surface::id::Form;
+use crate::surface::inputs::{Field, Inputs};
+
+use super::super::Route;
+use super::super::field::*;
+use super::super::need::{Need, on, tier_of};
+use super::super::route::{Mount::*, delete, get, post, put};
+
+const ARTIFACT_PATH: Field = Field::one("artifact_path", Form::Text);
+const PATH: Field = Field::optional("path", Form::Text);
+
+fn on_path(inputs: &Inputs, action: Action) -> Result<Vec<Requirement>, Refusal> {
+    let path = artifact::read_value("path", &inputs.one(ARTIFACT_PATH)?)?;
+    on_owner_of(&path, action)
+}
+
+fn on_owner_of(path: &str, action: Action) -> Result<Vec<Requirement>, Refusal> {
+    Ok(match artifact::owner(path)? {
+        Owner::Experiment { id } if action == MANAGE => everything_in(&id, MANAGE),
+        Owner::Experiment { id } => vec![on(Experiment, action, &id)],
+        Owner::Tier { experiment, tier } => tier_of(tier, action, action, &experiment),
+        // 3.18 keeps skills here, which have grants of their own that the gate does not know.
+        Owner::Nobody if is_skills(path) => {
+            vec![Requirement::Standing(Standing::SuperAdmin)]
+        }
+        Owner::Nobody => vec![Requirement::Floor(action)],
+    })
+}
+
+fn is_skills(path: &str) -> bool {
+    path.split('/').any(|segment| segment.eq_ignore_ascii_case("skills"))
+}
+
+/// At the root of an experiment, a path reaches every tier below.
+fn everything_in(experiment: &str, action: Action) -> Vec<Requirement> {
+    [Run, Trace, LoggedModel]
+        .into_iter()
+        .flat_map(|tier| tier_of(tier, action, action, experiment))
+        .collect()
+}
+
+fn listing(inputs: &Inputs) -> Result<Vec<Requirement>, Refusal> {
+    let path = inputs.optional(PATH)?.unwrap_or_default();
+    let path = artifact::read_value("path", &path)?;
+    match artifact::owner(&path)? {
+        // The names of directories there are the ids of runs, models and traces.
+        Owner::Experiment { id } => Ok(everything_in(&id, READ)),
+        _ => on_owner_of(&path, READ),
+    }
+}
+
+/// A multipart upload writes to the URL's path joined with the base name of the body's.
+fn multipart(inputs: &Inputs) -> Result<Vec<Requirement>, Refusal> {
+    let mut needs = on_path(inputs, UPDATE)?;
+    if let Some(path) = inputs.optional(PATH)? {
+        let path = artifact::read_value("path", &path)?;
+        let base = path.rsplit('/').next().unwrap_or_default();
+        let joined = format!("{}/{base}", inputs.one(ARTIFACT_PATH)?);
+        needs.extend(on_owner_of(artifact::read_value("path", &joined)?.as_str(), UPDATE)?);
+    }
+    Ok(needs)
+}
+
+const READS: Need =
+    Need::Rule("read on the tier that owns the path", &[ARTIFACT_PATH], |i| on_path(i, READ));
+const UPDATES: Need =
+    Need::Rule("update on the tier that owns the path", &[ARTIFACT_PATH], |i| on_path(i, UPDATE));
+/// Deleting is recursive.
+const DELETES: Need = Need::Rule(
+    "manage on every tier that the path reaches (CVE-2024-4263)",
+    &[ARTIFACT_PATH],
+    |i| on_path(i, MANAGE),
+);
+const LISTS: Need = Need::Rule("read on what the path lists", &[PATH], listing);
+const MULTIPART: Need =
+    Need::Rule("update on the tier that owns the object", &[ARTIFACT_PATH, PATH], multipart);
+
+pub const ROUTES: &[Route] = &[
+    get(Both, "/2.0/mlflow-artifacts/artifacts", &[LISTS])
+        .note("PD-06: a body is refused; the root lists what default_permission reads"),
+    get(Both, "/2.0/mlflow-artifacts/artifacts/{*artifact_path}", &[READS]).note("PD-05"),
+    put(Both, "/2.0/mlflow-artifacts/artifacts/{*artifact_path}", &[UPDATES]).streamed(),
+    delete(Both, "/2.0/mlflow-artifacts/artifacts/{*artifact_path}", &[DELETES]),
+    get(Both, "/2.0/mlflow-artifacts/presigned/{*artifact_path}", &[READS]),
+    post(Both, "/2.0/mlflow-artifacts/mpu/create/{*artifact_path}", &[MULTIPART])
+        .note("CVE-2026-2651"),
+    post(Both, "/2.0/mlflow-artifacts/mpu/complete/{*artifact_path}", &[MULTIPART])
+        .note("CVE-2026-2651"),
+    post(Both, "/2.0/mlflow-artifacts/mpu/abort/{*artifact_path}", &[MULTIPART])
+        .note("CVE-2026-2651"),
+];

@@ -1,0 +1,132 @@
+//! Scorers. Their grants are keyed by `<experiment id>/<quoted name>`, and never fall back to the
+//! experiment's.
+
+use crate::operation::{Effect, EffectId};
+use crate::refusal::Refusal;
+use crate::requirement::{
+    Action, Requirement,
+    ReferenceKind::{JobId, OnlineScoringConfig},
+    ResourceType::{Assessment, Run, Scorer, ScorerVersion, Trace},
+};
+use crate::surface::id::Form;
+use crate::surface::inputs::{Field, Inputs};
+use crate::surface::path::encode;
+
+use super::super::field::*;
+use super::super::need::{Need, every, not_denied, on, rung};
+use super::super::route::{EffectSpec, Mount::*, get, post, put, delete};
+use super::super::{Route, rows};
+use super::gateway_references;
+
+const SCORER_NAME: Field = Field::optional("scorer_name", Form::Name);
+const SCORER_IDS: Field = Field::some("scorer_ids", Form::Token);
+
+/// The key of grants, as MLflow builds it with `urllib.parse.quote(name, safe="")`.
+pub fn scorer_key(experiment: &str, name: &str) -> String {
+    let mut key = format!("{experiment}/");
+    encode(name, &mut key);
+    key
+}
+
+fn key(inputs: &Inputs) -> Result<String, Refusal> {
+    Ok(scorer_key(&inputs.one(EXPERIMENT_ID)?, &inputs.one(NAME)?))
+}
+
+fn version(action: Action, key: &str) -> Requirement {
+    Requirement::Ladder(vec![every(ScorerVersion, action), rung(Scorer, action, key)])
+}
+
+const FIELDS: &[Field] = &[EXPERIMENT_ID, NAME];
+
+const READS: Need = Need::Rule("scorer:read, scorer_version not denied", FIELDS, |inputs| {
+    let key = key(inputs)?;
+    Ok(vec![on(Scorer, READ, &key), version(Action::NotDenied, &key)])
+});
+
+/// Deleting one version leaves the scorer.
+const DELETES: Need = Need::Rule(
+    "scorer_version:delete, and scorer:read for one version or scorer:delete for all",
+    FIELDS,
+    |inputs| {
+        let key = key(inputs)?;
+        let whole = inputs.member("version")?.is_none();
+        Ok(vec![on(Scorer, if whole { DELETE } else { READ }, &key), version(DELETE, &key)])
+    },
+);
+
+/// MLflow drops all grants even when one version goes; they are kept here until the scorer goes.
+const FORGET: EffectSpec = EffectSpec::By(|inputs| {
+    if inputs.member("version")?.is_some() {
+        return Ok(Vec::new());
+    }
+    Ok(vec![Effect::Deleted { resource: Scorer, id: key(inputs)? }])
+});
+
+const REGISTERS: Need = Need::Rule(
+    "scorer and scorer_version not denied",
+    FIELDS,
+    |inputs| Ok(vec![on(Scorer, Action::NotDenied, &key(inputs)?), not_denied(ScorerVersion)]),
+);
+
+const OWN: EffectSpec = EffectSpec::By(|inputs| {
+    Ok(vec![Effect::Created { resource: Scorer, id: EffectId::Known(key(inputs)?) }])
+});
+
+const NAMED: Need = Need::Rule(
+    "the named scorer and its version not denied; without a name, no version denied",
+    &[SCORER_NAME],
+    |inputs| {
+        Ok(match inputs.optional(SCORER_NAME)? {
+            Some(name) => {
+                let key = scorer_key(&inputs.one(EXPERIMENT_ID)?, &name);
+                vec![on(Scorer, Action::NotDenied, &key), version(Action::NotDenied, &key)]
+            }
+            None => vec![not_denied(ScorerVersion)],
+        })
+    },
+);
+
+const OPTIONAL_EXPERIMENT: Need = Need::On {
+    resource: crate::requirement::ResourceType::Experiment,
+    action: READ,
+    id: Field::optional("experiment_id", Form::Experiment),
+};
+const OPTIONAL_EXPERIMENTS: Need = Need::On {
+    resource: crate::requirement::ResourceType::Experiment,
+    action: READ,
+    id: Field::many("experiment_ids", Form::Experiment),
+};
+
+pub const ROUTES: &[Route] = &[
+    post(Both, "/3.0/mlflow/scorers/register", &[experiment(UPDATE), REGISTERS]).then(&[OWN]),
+    get(Both, "/3.0/mlflow/scorers/list", &[OPTIONAL_EXPERIMENT, OPTIONAL_EXPERIMENTS])
+        .response(rows::SCORERS),
+    get(Both, "/3.0/mlflow/scorers/get", &[READS]),
+    get(Both, "/3.0/mlflow/scorers/versions", &[READS]),
+    delete(Both, "/3.0/mlflow/scorers/delete", &[DELETES]).then(&[FORGET]),
+    put(Both, "/3.0/mlflow/scorers/online-config", &[experiment(UPDATE)]),
+    get(Both, "/3.0/mlflow/scorers/online-configs", &[experiment_of(
+        OnlineScoringConfig,
+        SCORER_IDS,
+        READ,
+    )]),
+    post(Ajax, "/3.0/mlflow/scorer/invoke", &[
+        experiment(UPDATE),
+        Need::NotDenied(Trace),
+        Need::NotDenied(Assessment),
+        NAMED,
+        READABLE_TRACES,
+        gateway_references::IN_SCORERS,
+    ])
+    .then(&[EffectSpec::Owned(JobId, &["jobs", "[]", "job_id"])])
+    .note("the job runs without identity: what it refers to is authorized here"),
+    post(Ajax, "/3.0/mlflow/genai/evaluate/invoke", &[
+        experiment(UPDATE),
+        Need::NotDenied(Run),
+        Need::NotDenied(ScorerVersion),
+        READABLE_TRACES,
+        gateway_references::IN_SCORERS,
+    ])
+    .then(&[EffectSpec::Owned(JobId, &["job_id"])])
+    .note("the job runs without identity: what it refers to is authorized here"),
+];

@@ -1,0 +1,181 @@
+//! The trace ids in an OTLP export, in protobuf or JSON.
+
+use prost::Message;
+
+use crate::refusal::Refusal;
+
+use super::headers::RequestHeaders;
+use super::json::{self, Object, Value};
+
+/// More traces in one export are refused; exporters send batches of a few hundred spans.
+const MAX_TRACES: usize = 2_000;
+const BODY: &str = "body";
+
+/// The fields of `ExportTraceServiceRequest` that lead to trace ids (opentelemetry-proto 1.x).
+#[derive(Clone, PartialEq, Message)]
+struct Export {
+    #[prost(message, repeated, tag = "1")]
+    resource_spans: Vec<ResourceSpans>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct ResourceSpans {
+    #[prost(message, repeated, tag = "2")]
+    scope_spans: Vec<ScopeSpans>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct ScopeSpans {
+    #[prost(message, repeated, tag = "2")]
+    spans: Vec<Span>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Span {
+    #[prost(bytes = "vec", tag = "1")]
+    trace_id: Vec<u8>,
+}
+
+/// Every trace that the export writes to, by MLflow's id.
+pub fn trace_ids(headers: &RequestHeaders, body: &[u8]) -> Result<Vec<String>, Refusal> {
+    if headers.content_encoding.as_deref().is_some_and(|coding| coding != "identity") {
+        return Err(Refusal::invalid("content-encoding", "must be absent: spans are read"));
+    }
+    let ids = match headers.content_type.as_deref() {
+        Some("application/x-protobuf") => from_protobuf(body)?,
+        Some("application/json") => from_json(body)?,
+        _ => {
+            let why = "must be application/x-protobuf or application/json";
+            return Err(Refusal::invalid("content-type", why));
+        }
+    };
+    if ids.len() > MAX_TRACES {
+        return Err(Refusal::invalid(BODY, "has too many traces"));
+    }
+    Ok(ids.into_iter().collect())
+}
+
+type Ids = std::collections::BTreeSet<String>;
+
+fn from_protobuf(body: &[u8]) -> Result<Ids, Refusal> {
+    let export = Export::decode(body)
+        .map_err(|_| Refusal::invalid(BODY, "is no OTLP export in protobuf"))?;
+    let spans = export
+        .resource_spans
+        .iter()
+        .flat_map(|resource| &resource.scope_spans)
+        .flat_map(|scope| &scope.spans);
+    spans.map(|span| mlflow_id(&span.trace_id)).collect()
+}
+
+/// MLflow reads the bytes as one number, so that leading zeros could be left out.
+fn mlflow_id(bytes: &[u8]) -> Result<String, Refusal> {
+    if bytes.len() != 16 {
+        return Err(Refusal::ambiguous("traceId", "must have 16 bytes"));
+    }
+    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(format!("tr-{hex}"))
+}
+
+fn from_json(body: &[u8]) -> Result<Ids, Refusal> {
+    let export = json::read_object(body)?;
+    let mut ids = Ids::new();
+    for resource in list(&export, "resourceSpans", "resource_spans")? {
+        for scope in list(resource, "scopeSpans", "scope_spans")? {
+            for span in list(scope, "spans", "")? {
+                ids.insert(json_id(span)?);
+            }
+        }
+    }
+    Ok(ids)
+}
+
+/// MLflow turns hexadecimal ids into bytes only under OTLP's own spelling of the fields.
+fn list<'a>(
+    object: &'a Object,
+    name: &'static str,
+    other: &str,
+) -> Result<Vec<&'a Object>, Refusal> {
+    if object.get(other).is_some() {
+        return Err(Refusal::ambiguous(name, "is spelt in snake_case"));
+    }
+    match object.get(name) {
+        None => Ok(Vec::new()),
+        Some(Value::Array(items)) => items
+            .iter()
+            .map(|item| item.as_object().ok_or_else(|| Refusal::invalid(name, "must hold objects")))
+            .collect(),
+        Some(_) => Err(Refusal::invalid(name, "must be a list")),
+    }
+}
+
+fn json_id(span: &Object) -> Result<String, Refusal> {
+    if span.get("trace_id").is_some() {
+        return Err(Refusal::ambiguous("traceId", "is spelt in snake_case"));
+    }
+    match span.get("traceId") {
+        Some(Value::String(hex))
+            if hex.len() == 32 && hex.bytes().all(|b| b.is_ascii_hexdigit()) =>
+        {
+            Ok(format!("tr-{}", hex.to_ascii_lowercase()))
+        }
+        _ => Err(Refusal::invalid("traceId", "must be 32 hexadecimal digits")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEX: &str = "0123456789abcdef0123456789abcdef";
+
+    fn headers(content_type: &str) -> RequestHeaders {
+        RequestHeaders { content_type: Some(content_type.into()), ..RequestHeaders::default() }
+    }
+
+    fn export(trace_id: Vec<u8>) -> Vec<u8> {
+        let scope_spans = vec![ScopeSpans { spans: vec![Span { trace_id }] }];
+        Export { resource_spans: vec![ResourceSpans { scope_spans }] }.encode_to_vec()
+    }
+
+    #[test]
+    fn protobuf_and_json_name_the_same_trace() {
+        let bytes: Vec<u8> = (0..16).map(|n| (n % 8) * 0x22 + 0x01).collect();
+        let ids = trace_ids(&headers("application/x-protobuf"), &export(bytes.clone())).unwrap();
+        let hex = ids[0].trim_start_matches("tr-").to_uppercase();
+        let body =
+            format!(r#"{{"resourceSpans":[{{"scopeSpans":[{{"spans":[{{"traceId":"{hex}"}}]}}]}}]}}"#);
+        assert_eq!(trace_ids(&headers("application/json"), body.as_bytes()).unwrap(), ids);
+    }
+
+    #[test]
+    fn a_trace_id_of_another_length_is_refused() {
+        for length in [0, 8, 15, 17, 32] {
+            let body = export(vec![1; length]);
+            assert!(trace_ids(&headers("application/x-protobuf"), &body).is_err(), "{length}");
+        }
+    }
+
+    #[test]
+    fn snake_case_json_is_refused() {
+        for body in [
+            format!(r#"{{"resource_spans":[{{"scope_spans":[{{"spans":[{{"trace_id":"{HEX}"}}]}}]}}]}}"#),
+            format!(r#"{{"resourceSpans":[{{"scopeSpans":[{{"spans":[{{"trace_id":"{HEX}"}}]}}]}}]}}"#),
+            r#"{"resourceSpans":[{"scopeSpans":[{"spans":[{}]}]}]}"#.to_owned(),
+            r#"{"resourceSpans":{}}"#.to_owned(),
+        ] {
+            assert!(trace_ids(&headers("application/json"), body.as_bytes()).is_err(), "{body}");
+        }
+    }
+
+    #[test]
+    fn a_body_that_is_not_readable_is_refused() {
+        let compressed = RequestHeaders {
+            content_encoding: Some("gzip".into()),
+            ..headers("application/x-protobuf")
+        };
+        assert!(trace_ids(&compressed, b"").is_err());
+        assert!(trace_ids(&headers("text/plain"), b"").is_err());
+        assert!(trace_ids(&headers("application/x-protobuf"), b"\xff\xff").is_err());
+    }
+}
