@@ -16,22 +16,18 @@ const FILTER_STRING: Field = Field::optional("filter_string", Form::Text);
 const ORDER_BY: Field = Field::many("order_by", Form::Text);
 
 /// `filter` of model versions and logged models: naming a run needs the run tier.
-pub const FILTER_ON_RUNS: Need = Need::Rule(
-    "run '*' not denied if the filter or order names a run",
-    &[FILTER],
-    |inputs| {
+pub const FILTER_ON_RUNS: Need =
+    Need::Rule("run '*' not denied if the filter or order names a run", &[FILTER], |inputs| {
         let mut texts = inputs.all(FILTER)?;
         texts.extend(order_by(inputs)?);
         Ok(runs(&texts))
-    },
-);
+    });
 
 /// `filter_string` of issues.
-pub const FILTER_STRING_ON_RUNS: Need = Need::Rule(
-    "run '*' not denied if the filter names a run",
-    &[FILTER_STRING],
-    |inputs| Ok(runs(&inputs.all(FILTER_STRING)?)),
-);
+pub const FILTER_STRING_ON_RUNS: Need =
+    Need::Rule("run '*' not denied if the filter names a run", &[FILTER_STRING], |inputs| {
+        Ok(runs(&inputs.all(FILTER_STRING)?))
+    });
 
 fn runs(texts: &[String]) -> Vec<Requirement> {
     if mentions(texts, &["run_id"]) { vec![not_denied(ResourceType::Run)] } else { Vec::new() }
@@ -73,11 +69,7 @@ fn trace_tiers(texts: &[String]) -> Vec<ResourceType> {
         (ResourceType::Run, &["run_id", "sourcerun"]),
         (ResourceType::LoggedModel, &["modelid", "model_id"]),
     ];
-    tiers
-        .into_iter()
-        .filter(|(_, words)| mentions(texts, words))
-        .map(|(tier, _)| tier)
-        .collect()
+    tiers.into_iter().filter(|(_, words)| mentions(texts, words)).map(|(tier, _)| tier).collect()
 }
 
 /// READ on the tiers that the texts reach, in every experiment searched.
@@ -85,9 +77,7 @@ pub fn trace_search(experiments: &[String], texts: &[String]) -> Vec<Requirement
     let tiers = trace_tiers(texts);
     experiments
         .iter()
-        .flat_map(|id| {
-            tiers.iter().flat_map(|&tier| tier_of(tier, Action::Read, Action::Read, id))
-        })
+        .flat_map(|id| tiers.iter().flat_map(|&tier| tier_of(tier, Action::Read, Action::Read, id)))
         .collect()
 }
 
@@ -127,10 +117,7 @@ mod tests {
         assert_eq!(tiers("feedback.quality = 'good'"), [ResourceType::Assessment]);
         assert_eq!(tiers("metadata.`mlflow.sourceRun` = 'x'"), [ResourceType::Run]);
         assert_eq!(tiers("run_id DESC"), [ResourceType::Run]);
-        assert_eq!(
-            tiers("request_metadata.\"mlflow.modelId\" = 'm'"),
-            [ResourceType::LoggedModel]
-        );
+        assert_eq!(tiers("request_metadata.\"mlflow.modelId\" = 'm'"), [ResourceType::LoggedModel]);
         assert!(tiers("trace.status = 'OK'").is_empty());
     }
 }

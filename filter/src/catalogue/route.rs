@@ -89,7 +89,11 @@ pub struct Route {
     pub repeated: &'static [&'static str],
     pub scopes: &'static [ScopeSpec],
     pub select: Option<SelectSpec>,
+    /// Scopes that only the rewriting of the response uses; they come before all others.
+    pub judged_by: Option<fn(&Inputs) -> Result<Vec<Scope>, Refusal>>,
     pub response: ResponseWork,
+    /// Instead of `response`, where it depends on what was asked.
+    pub responding: Option<fn(&Inputs) -> Result<ResponseWork, Refusal>>,
     pub effects: &'static [EffectSpec],
     pub may_be_public: bool,
     /// Why it is as it is, where that is not plain.
@@ -112,7 +116,9 @@ const fn line(
         repeated: &[],
         scopes: &[],
         select: None,
+        judged_by: None,
         response: ResponseWork::None,
+        responding: None,
         effects: &[],
         may_be_public: false,
         note: "",
@@ -170,6 +176,16 @@ impl Route {
         self
     }
 
+    pub const fn responding(mut self, rule: fn(&Inputs) -> Result<ResponseWork, Refusal>) -> Self {
+        self.responding = Some(rule);
+        self
+    }
+
+    pub const fn judged_by(mut self, rule: fn(&Inputs) -> Result<Vec<Scope>, Refusal>) -> Self {
+        self.judged_by = Some(rule);
+        self
+    }
+
     pub const fn then(mut self, effects: &'static [EffectSpec]) -> Self {
         self.effects = effects;
         self
@@ -209,6 +225,12 @@ impl Route {
         let mut demand = Demand { response: self.response, ..Demand::default() };
         for need in self.needs {
             demand.requirements.extend(need.requirements(inputs)?);
+        }
+        if let Some(rule) = self.responding {
+            demand.response = rule(inputs)?;
+        }
+        if let Some(rule) = self.judged_by {
+            demand.scopes = rule(inputs)?;
         }
         for scope in self.scopes {
             demand.add_scope(scope, inputs)?;

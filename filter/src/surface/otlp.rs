@@ -143,8 +143,9 @@ mod tests {
         let bytes: Vec<u8> = (0..16).map(|n| (n % 8) * 0x22 + 0x01).collect();
         let ids = trace_ids(&headers("application/x-protobuf"), &export(bytes.clone())).unwrap();
         let hex = ids[0].trim_start_matches("tr-").to_uppercase();
-        let body =
-            format!(r#"{{"resourceSpans":[{{"scopeSpans":[{{"spans":[{{"traceId":"{hex}"}}]}}]}}]}}"#);
+        let body = format!(
+            r#"{{"resourceSpans":[{{"scopeSpans":[{{"spans":[{{"traceId":"{hex}"}}]}}]}}]}}"#
+        );
         assert_eq!(trace_ids(&headers("application/json"), body.as_bytes()).unwrap(), ids);
     }
 
@@ -159,8 +160,12 @@ mod tests {
     #[test]
     fn snake_case_json_is_refused() {
         for body in [
-            format!(r#"{{"resource_spans":[{{"scope_spans":[{{"spans":[{{"trace_id":"{HEX}"}}]}}]}}]}}"#),
-            format!(r#"{{"resourceSpans":[{{"scopeSpans":[{{"spans":[{{"trace_id":"{HEX}"}}]}}]}}]}}"#),
+            format!(
+                r#"{{"resource_spans":[{{"scope_spans":[{{"spans":[{{"trace_id":"{HEX}"}}]}}]}}]}}"#
+            ),
+            format!(
+                r#"{{"resourceSpans":[{{"scopeSpans":[{{"spans":[{{"trace_id":"{HEX}"}}]}}]}}]}}"#
+            ),
             r#"{"resourceSpans":[{"scopeSpans":[{"spans":[{}]}]}]}"#.to_owned(),
             r#"{"resourceSpans":{}}"#.to_owned(),
         ] {

@@ -1,5 +1,6 @@
 //! The artifact proxy: what is stored under the server's artifact root.
 
+use crate::operation::ResponseWork;
 use crate::refusal::Refusal;
 use crate::requirement::{
     Action, Requirement,
@@ -10,10 +11,10 @@ use crate::surface::artifact::{self, Owner};
 use crate::surface::id::Form;
 use crate::surface::inputs::{Field, Inputs};
 
-use super::super::Route;
 use super::super::field::*;
 use super::super::need::{Need, on, tier_of};
 use super::super::route::{Mount::*, delete, get, post, put};
+use super::super::{Route, rows};
 
 const ARTIFACT_PATH: Field = Field::one("artifact_path", Form::Text);
 const PATH: Field = Field::optional("path", Form::Text);
@@ -48,14 +49,21 @@ fn everything_in(experiment: &str, action: Action) -> Vec<Requirement> {
         .collect()
 }
 
+fn listed(inputs: &Inputs) -> Result<String, Refusal> {
+    artifact::read_value("path", &inputs.optional(PATH)?.unwrap_or_default())
+}
+
 fn listing(inputs: &Inputs) -> Result<Vec<Requirement>, Refusal> {
-    let path = inputs.optional(PATH)?.unwrap_or_default();
-    let path = artifact::read_value("path", &path)?;
-    match artifact::owner(&path)? {
-        // The names of directories there are the ids of runs, models and traces.
-        Owner::Experiment { id } => Ok(everything_in(&id, READ)),
-        _ => on_owner_of(&path, READ),
-    }
+    on_owner_of(&listed(inputs)?, READ)
+}
+
+/// The names of directories at a root are the ids of experiments or runs.
+fn listed_rows(inputs: &Inputs) -> Result<ResponseWork, Refusal> {
+    Ok(match artifact::owner(&listed(inputs)?)? {
+        Owner::Nobody => rows::ARTIFACT_ROOT,
+        Owner::Experiment { .. } => rows::EXPERIMENT_ROOT,
+        Owner::Tier { .. } => ResponseWork::None,
+    })
 }
 
 /// A multipart upload writes to the URL's path joined with the base name of the body's.
@@ -86,7 +94,8 @@ const MULTIPART: Need =
 
 pub const ROUTES: &[Route] = &[
     get(Both, "/2.0/mlflow-artifacts/artifacts", &[LISTS])
-        .note("PD-06: a body is refused; the root lists what default_permission reads"),
+        .responding(listed_rows)
+        .note("PD-06: a body is refused"),
     get(Both, "/2.0/mlflow-artifacts/artifacts/{*artifact_path}", &[READS]).note("PD-05"),
     put(Both, "/2.0/mlflow-artifacts/artifacts/{*artifact_path}", &[UPDATES]).streamed(),
     delete(Both, "/2.0/mlflow-artifacts/artifacts/{*artifact_path}", &[DELETES]),

@@ -1,7 +1,7 @@
 //! Evaluation datasets. One may belong to many experiments; every one of them must allow.
 
-use crate::requirement::ReferenceKind::EvaluationDatasetId;
 use crate::requirement::Action;
+use crate::requirement::ReferenceKind::EvaluationDatasetId;
 
 use super::super::Route;
 use super::super::field::*;
@@ -25,10 +25,11 @@ pub const ROUTES: &[Route] = &[
     delete(Both, "/3.0/mlflow/datasets/{dataset_id}/records", &[dataset(UPDATE)]),
     patch(Both, "/3.0/mlflow/datasets/{dataset_id}/tags", &[dataset(UPDATE)]),
     delete(Both, "/3.0/mlflow/datasets/{dataset_id}/tags/{key}", &[dataset(UPDATE)]),
-    post(Both, "/3.0/mlflow/datasets/{dataset_id}/add-experiments", &[
-        dataset(UPDATE),
-        experiments(UPDATE),
-    ]),
+    post(
+        Both,
+        "/3.0/mlflow/datasets/{dataset_id}/add-experiments",
+        &[dataset(UPDATE), experiments(UPDATE)],
+    ),
     post(Both, "/3.0/mlflow/datasets/{dataset_id}/remove-experiments", &[dataset(UPDATE)]),
     post(Both, "/2.0mlflow/experiments/search-datasets", ADMIN)
         .note("a route with a slash missing, as MLflow registers it; not implemented there"),

@@ -16,7 +16,7 @@ use crate::surface::json::Value;
 
 use super::super::field::*;
 use super::super::need::{Need, every, not_denied, on, on_owner, owner_rung};
-use super::super::route::{ADMIN, ANYONE, EffectSpec, Mount::*, delete, get, post, patch};
+use super::super::route::{ADMIN, ANYONE, EffectSpec, Mount::*, delete, get, patch, post};
 use super::super::{Route, rows};
 
 const CONFIGURED: Field = Field::many("model_configs[].model_definition_id", Form::Token);
@@ -82,10 +82,8 @@ fn by_id_or_name(
     Ok(id.map(by_id).into_iter().chain(name.map(by_name)).collect())
 }
 
-const READS_ENDPOINT: Need = Need::Rule(
-    "gateway_endpoint:read, by id or name",
-    &[OPTIONAL_ENDPOINT, NAME],
-    |inputs| {
+const READS_ENDPOINT: Need =
+    Need::Rule("gateway_endpoint:read, by id or name", &[OPTIONAL_ENDPOINT, NAME], |inputs| {
         by_id_or_name(
             inputs,
             OPTIONAL_ENDPOINT,
@@ -93,8 +91,7 @@ const READS_ENDPOINT: Need = Need::Rule(
             |name| on_owner(GatewayEndpoint, READ, &Reference::new(GatewayEndpointName, name)),
             |id| on(GatewayEndpoint, READ, &id),
         )
-    },
-);
+    });
 const READS_SECRET: Need = Need::Rule(
     "gateway_secret:read, by id or name",
     &[OPTIONAL_SECRET, Field::optional("secret_name", Form::Name)],
@@ -120,18 +117,15 @@ const LISTS_BINDINGS: Need = Need::Rule(
 );
 
 /// A guardrail runs a scorer's stored code.
-const GUARDRAIL_SCORER: Need = Need::Rule(
-    "the guardrail's scorer and its version not denied",
-    &[GUARDRAIL_ID],
-    |inputs| {
+const GUARDRAIL_SCORER: Need =
+    Need::Rule("the guardrail's scorer and its version not denied", &[GUARDRAIL_ID], |inputs| {
         let guardrail = Reference::new(GuardrailId, inputs.one(GUARDRAIL_ID)?);
         let scorer = owner_rung(Scorer, Action::NotDenied, &guardrail);
         Ok(vec![
             Requirement::Ladder(vec![scorer.clone()]),
             Requirement::Ladder(vec![every(ScorerVersion, Action::NotDenied), scorer]),
         ])
-    },
-);
+    });
 
 /// Only the list of endpoints, which the UI asks for. Other paths reach a server that knows
 /// nothing of the caller (CVE-2025-52967).
@@ -156,10 +150,8 @@ const CALL: &[Need] = &[endpoint_named(ENDPOINT_NAME, USE)];
 const CALL_MODEL: &[Need] = &[endpoint_named(CALLED_MODEL, USE)];
 
 /// `{endpoint_name}:generateContent`, which is one segment.
-const GEMINI: Need = Need::Rule(
-    "gateway_endpoint:use for the name before the colon",
-    &[],
-    |inputs| {
+const GEMINI: Need =
+    Need::Rule("gateway_endpoint:use for the name before the colon", &[], |inputs| {
         let call = inputs.param("call").unwrap_or_default();
         let name = call
             .strip_suffix(":generateContent")
@@ -167,78 +159,87 @@ const GEMINI: Need = Need::Rule(
             .filter(|name| Form::Name.accepts(name) && !name.contains(':'))
             .ok_or(Refusal::Forbidden { why: "is no call of the gateway's" })?;
         Ok(vec![on_owner(GatewayEndpoint, USE, &Reference::new(GatewayEndpointName, name))])
-    },
-);
+    });
 
 pub const ROUTES: &[Route] = &[
-    post(Both, "/3.0/mlflow/gateway/secrets/create", &[
-        Need::Standing(Standing::WorkspaceCreate),
-        Need::NotDenied(GatewaySecret),
-    ])
+    post(
+        Both,
+        "/3.0/mlflow/gateway/secrets/create",
+        &[Need::Standing(Standing::WorkspaceCreate), Need::NotDenied(GatewaySecret)],
+    )
     .then(&[EffectSpec::CreatedInResponse(GatewaySecret, &["secret", "secret_id"])]),
     get(Both, "/3.0/mlflow/gateway/secrets/get", &[READS_SECRET]),
-    get(Both, "/3.0/mlflow/gateway/secrets/list", ANYONE).response(rows::SECRETS),
+    get(Both, "/3.0/mlflow/gateway/secrets/list", ANYONE).response(rows::GATEWAY_SECRETS),
     post(Both, "/3.0/mlflow/gateway/secrets/update", &[secret_in(SECRET_ID, UPDATE)]),
     delete(Both, "/3.0/mlflow/gateway/secrets/delete", &[secret_in(SECRET_ID, DELETE)])
         .then(&[EffectSpec::Deleted(GatewaySecret, SECRET_ID)]),
-    get(Ajax, "/3.0/mlflow/gateway/secrets/config", ANYONE).response(rows::SECRETS_CONFIG),
-    post(Both, "/3.0/mlflow/gateway/model-definitions/create", &[
-        Need::NotDenied(GatewayModelDefinition),
-        secret_in(OPTIONAL_SECRET, USE),
-    ])
+    get(Ajax, "/3.0/mlflow/gateway/secrets/config", ANYONE).response(rows::GATEWAY_SECRETS_CONFIG),
+    post(
+        Both,
+        "/3.0/mlflow/gateway/model-definitions/create",
+        &[Need::NotDenied(GatewayModelDefinition), secret_in(OPTIONAL_SECRET, USE)],
+    )
     .then(&[EffectSpec::CreatedInResponse(
         GatewayModelDefinition,
         &["model_definition", "model_definition_id"],
     )])
-    .response(rows::DEFINITION),
+    .response(rows::GATEWAY_MODEL_DEFINITION),
     get(Both, "/3.0/mlflow/gateway/model-definitions/get", &[definition_in(DEFINITION_ID, READ)])
-        .response(rows::DEFINITION),
-    get(Both, "/3.0/mlflow/gateway/model-definitions/list", &[
-        Need::Standing(Standing::Authenticated),
-        not_denied_secret(OPTIONAL_SECRET),
-    ])
-    .response(rows::DEFINITIONS),
-    post(Both, "/3.0/mlflow/gateway/model-definitions/update", &[
-        definition_in(DEFINITION_ID, UPDATE),
-        secret_in(OPTIONAL_SECRET, USE),
-    ])
-    .response(rows::DEFINITION),
-    delete(Both, "/3.0/mlflow/gateway/model-definitions/delete", &[definition_in(
-        DEFINITION_ID,
-        DELETE,
-    )])
+        .response(rows::GATEWAY_MODEL_DEFINITION),
+    get(
+        Both,
+        "/3.0/mlflow/gateway/model-definitions/list",
+        &[Need::Standing(Standing::Authenticated), not_denied_secret(OPTIONAL_SECRET)],
+    )
+    .response(rows::GATEWAY_MODEL_DEFINITIONS),
+    post(
+        Both,
+        "/3.0/mlflow/gateway/model-definitions/update",
+        &[definition_in(DEFINITION_ID, UPDATE), secret_in(OPTIONAL_SECRET, USE)],
+    )
+    .response(rows::GATEWAY_MODEL_DEFINITION),
+    delete(
+        Both,
+        "/3.0/mlflow/gateway/model-definitions/delete",
+        &[definition_in(DEFINITION_ID, DELETE)],
+    )
     .then(&[EffectSpec::Deleted(GatewayModelDefinition, DEFINITION_ID)]),
-    post(Both, "/3.0/mlflow/gateway/endpoints/create", &[
-        Need::NotDenied(GatewayEndpoint),
-        CREATES_ENDPOINT,
-    ])
+    post(
+        Both,
+        "/3.0/mlflow/gateway/endpoints/create",
+        &[Need::NotDenied(GatewayEndpoint), CREATES_ENDPOINT],
+    )
     .then(&[EffectSpec::CreatedInResponse(GatewayEndpoint, &["endpoint", "endpoint_id"])])
-    .response(rows::ENDPOINT)
+    .response(rows::GATEWAY_ENDPOINT)
     .note("MLflow lets usage be tracked to any experiment that is not denied"),
-    get(Both, "/3.0/mlflow/gateway/endpoints/get", &[READS_ENDPOINT]).response(rows::ENDPOINT),
-    get(Both, "/3.0/mlflow/gateway/endpoints/list", &[
-        Need::Standing(Standing::Authenticated),
-        not_denied_secret(OPTIONAL_SECRET),
-    ])
-    .response(rows::ENDPOINTS),
+    get(Both, "/3.0/mlflow/gateway/endpoints/get", &[READS_ENDPOINT])
+        .response(rows::GATEWAY_ENDPOINT),
+    get(
+        Both,
+        "/3.0/mlflow/gateway/endpoints/list",
+        &[Need::Standing(Standing::Authenticated), not_denied_secret(OPTIONAL_SECRET)],
+    )
+    .response(rows::GATEWAY_ENDPOINTS),
     post(Both, "/3.0/mlflow/gateway/endpoints/update", &[endpoint(UPDATE), UPDATES_ENDPOINT])
-        .response(rows::ENDPOINT),
+        .response(rows::GATEWAY_ENDPOINT),
     delete(Both, "/3.0/mlflow/gateway/endpoints/delete", &[endpoint(DELETE)])
         .then(&[EffectSpec::Deleted(GatewayEndpoint, ENDPOINT_ID)]),
     post(Both, "/3.0/mlflow/gateway/endpoints/set-tag", &[endpoint(UPDATE)]),
     delete(Both, "/3.0/mlflow/gateway/endpoints/delete-tag", &[endpoint(UPDATE)]),
-    post(Both, "/3.0/mlflow/gateway/endpoints/models/attach", &[
-        endpoint(UPDATE),
-        definition_in(ATTACHED, USE),
-    ])
-    .response(rows::MAPPING),
-    post(Both, "/3.0/mlflow/gateway/endpoints/models/detach", &[
-        endpoint(UPDATE),
-        definition_in(
-            Field::optional("model_definition_id", Form::Token),
-            Action::NotDenied,
-        ),
-    ]),
+    post(
+        Both,
+        "/3.0/mlflow/gateway/endpoints/models/attach",
+        &[endpoint(UPDATE), definition_in(ATTACHED, USE)],
+    )
+    .response(rows::GATEWAY_MAPPING),
+    post(
+        Both,
+        "/3.0/mlflow/gateway/endpoints/models/detach",
+        &[
+            endpoint(UPDATE),
+            definition_in(Field::optional("model_definition_id", Form::Token), Action::NotDenied),
+        ],
+    ),
     post(Both, "/3.0/mlflow/gateway/endpoints/bindings/create", &[endpoint(UPDATE)]),
     delete(Both, "/3.0/mlflow/gateway/endpoints/bindings/delete", &[endpoint(UPDATE)]),
     get(Both, "/3.0/mlflow/gateway/endpoints/bindings/list", &[LISTS_BINDINGS]),
@@ -253,17 +254,19 @@ pub const ROUTES: &[Route] = &[
     get(Both, "/3.0/mlflow/gateway/guardrails/list", ADMIN),
     delete(Both, "/3.0/mlflow/gateway/guardrails/delete", ADMIN),
     get(Both, "/3.0/mlflow/gateway/guardrails/list-for-endpoint", &[endpoint(READ)])
-        .response(rows::GUARDRAILS),
-    post(Both, "/3.0/mlflow/gateway/guardrails/add-to-endpoint", &[
-        endpoint(UPDATE),
-        GUARDRAIL_SCORER,
-    ])
-    .response(rows::GUARDRAIL),
-    patch(Both, "/3.0/mlflow/gateway/guardrails/update-config", &[
-        endpoint(UPDATE),
-        GUARDRAIL_SCORER,
-    ])
-    .response(rows::GUARDRAIL),
+        .response(rows::GATEWAY_GUARDRAILS),
+    post(
+        Both,
+        "/3.0/mlflow/gateway/guardrails/add-to-endpoint",
+        &[endpoint(UPDATE), GUARDRAIL_SCORER],
+    )
+    .response(rows::GATEWAY_GUARDRAIL),
+    patch(
+        Both,
+        "/3.0/mlflow/gateway/guardrails/update-config",
+        &[endpoint(UPDATE), GUARDRAIL_SCORER],
+    )
+    .response(rows::GATEWAY_GUARDRAIL),
     delete(Both, "/3.0/mlflow/gateway/guardrails/remove-from-endpoint", &[endpoint(UPDATE)]),
     get(Ajax, "/3.0/mlflow/gateway/provider-config", ANYONE),
     get(Ajax, "/3.0/mlflow/gateway/supported-models", ANYONE),
@@ -272,8 +275,7 @@ pub const ROUTES: &[Route] = &[
         .note("MLflow proxies any path for any login"),
     post(Ajax, "/2.0/mlflow/gateway-proxy", ADMIN).note("MLflow proxies any path for any login"),
     // Calls to models.
-    get(Root, "/gateway/mlflow/v1/models", ADMIN)
-        .note("MLflow keeps rows by gateway_endpoint:use, for which there is no row filter"),
+    get(Root, "/gateway/mlflow/v1/models", ANYONE).response(rows::GATEWAY_SERVED_MODELS),
     post(Root, "/gateway/{endpoint_name}/mlflow/invocations", CALL).streamed(),
     post(Root, "/gateway/proxy/{endpoint_name}/{*path}", CALL).streamed(),
     post(Root, "/gateway/gemini/v1beta/models/{call}", &[GEMINI]).streamed(),

@@ -20,17 +20,13 @@ const SCHEME: &str = "gateway:/";
 const MAX_NESTED: usize = 4;
 
 /// USE on every endpoint that the scorers of a request name.
-pub const IN_SCORERS: Need = Need::Rule(
-    "gateway_endpoint:use for each gateway:/ model in the scorers",
-    &[],
-    |inputs| in_members(inputs, &["serialized_scorer", "serialized_scorers"]),
-);
+pub const IN_SCORERS: Need =
+    Need::Rule("gateway_endpoint:use for each gateway:/ model in the scorers", &[], |inputs| {
+        in_members(inputs, &["serialized_scorer", "serialized_scorers"])
+    });
 
 /// USE on every endpoint named anywhere below these members of the body.
-pub fn in_members(
-    inputs: &Inputs,
-    members: &[&'static str],
-) -> Result<Vec<Requirement>, Refusal> {
+pub fn in_members(inputs: &Inputs, members: &[&'static str]) -> Result<Vec<Requirement>, Refusal> {
     let mut names = Vec::new();
     let mut clear = true;
     for name in members {
@@ -109,7 +105,12 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_for_sure_is_not_clear() {
-        for text in [r#"{"model":"gateway:/x","a":NaN}"#, r#"{"a":"\u0067","a":2}"#, "use Gateway:/x", "x gateway:/y"] {
+        for text in [
+            r#"{"model":"gateway:/x","a":NaN}"#,
+            r#"{"a":"\u0067","a":2}"#,
+            "use Gateway:/x",
+            "x gateway:/y",
+        ] {
             assert!(!found(text).0, "{text}");
         }
         assert_eq!(found("openai:/gpt-4o"), (true, Vec::new()));

@@ -65,16 +65,18 @@ const SERVER: &str = "runs with the server's rights and without the caller's ide
 
 pub const ROUTES: &[Route] = &[
     post(Ajax, "/3.0/jobs/", ADMIN).note("PD-13"),
-    post(Ajax, "/3.0/jobs/search", ADMIN).note("MLflow filters by creators it does not know here"),
+    post(Ajax, "/3.0/jobs/search", ANYONE)
+        .response(rows::JOBS)
+        .note("by the recorded creator: MLflow does not know it here"),
     get(Ajax, "/3.0/jobs/{job_id}", OWN_JOB),
     patch(Ajax, "/3.0/jobs/cancel/{job_id}", OWN_JOB),
     get(Ajax, "/3.0/mlflow/jobs/{job_id}", OWN_JOB),
     patch(Ajax, "/3.0/mlflow/jobs/cancel/{job_id}", OWN_JOB),
-    post(Both, "/3.0/mlflow/prompt-optimization/jobs", &[
-        experiment(UPDATE),
-        OPTIMIZE,
-        OPTIMIZED_DATASET,
-    ])
+    post(
+        Both,
+        "/3.0/mlflow/prompt-optimization/jobs",
+        &[experiment(UPDATE), OPTIMIZE, OPTIMIZED_DATASET],
+    )
     .note("MLflow does not authorize config.dataset_id"),
     get(Both, "/3.0/mlflow/prompt-optimization/jobs/search", &[experiment(READ)]),
     post(Both, "/3.0/mlflow/prompt-optimization/jobs/search", &[experiment(READ)]),

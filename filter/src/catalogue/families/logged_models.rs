@@ -40,11 +40,11 @@ const SAFE_PATHS: Need = Need::Rule(
 );
 
 pub const ROUTES: &[Route] = &[
-    post(Both, "/2.0/mlflow/logged-models", &[
-        experiment(UPDATE),
-        Need::NotDenied(LoggedModel),
-        READABLE_SOURCE_RUN,
-    ])
+    post(
+        Both,
+        "/2.0/mlflow/logged-models",
+        &[experiment(UPDATE), Need::NotDenied(LoggedModel), READABLE_SOURCE_RUN],
+    )
     .response(rows::LOGGED_MODEL),
     post(Both, "/2.0/mlflow/logged-models/search", &[FILTER_ON_RUNS])
         .scoped(&[SEARCHED])
@@ -59,13 +59,15 @@ pub const ROUTES: &[Route] = &[
     patch(Both, "/2.0/mlflow/logged-models/{model_id}/tags", &[logged_model(UPDATE)])
         .response(rows::LOGGED_MODEL),
     delete(Both, "/2.0/mlflow/logged-models/{model_id}/tags/{tag_key}", &[logged_model(DELETE)]),
-    get(Both, "/2.0/mlflow/logged-models/{model_id}/artifacts/directories", &[
-        logged_model(READ),
-        SAFE_PATHS,
-    ]),
-    get(Ajax, "/2.0/mlflow/logged-models/{model_id}/artifacts/files", &[
-        logged_model(READ),
-        SAFE_PATHS,
-    ])
+    get(
+        Both,
+        "/2.0/mlflow/logged-models/{model_id}/artifacts/directories",
+        &[logged_model(READ), SAFE_PATHS],
+    ),
+    get(
+        Ajax,
+        "/2.0/mlflow/logged-models/{model_id}/artifacts/files",
+        &[logged_model(READ), SAFE_PATHS],
+    )
     .note("CVE-2026-33866"),
 ];

@@ -10,8 +10,8 @@ use crate::requirement::{
 use crate::surface::id::Form;
 use crate::surface::inputs::{Field, Inputs};
 
-use super::super::need::{Need, every, not_denied, on, rung};
 use super::super::field::*;
+use super::super::need::{Need, every, not_denied, on, rung};
 use super::super::route::{EffectSpec, Mount::*, delete, get, patch, post};
 use super::super::{Route, rows};
 
@@ -89,9 +89,8 @@ const OWN: EffectSpec = EffectSpec::By(|inputs| {
     let id = EffectId::Known(inputs.one(BODY_NAME)?);
     Ok(vec![Effect::Created { resource: McpServer, id }])
 });
-const FORGET: EffectSpec = EffectSpec::By(|inputs| {
-    Ok(vec![Effect::Deleted { resource: McpServer, id: name(inputs)? }])
-});
+const FORGET: EffectSpec =
+    EffectSpec::By(|inputs| Ok(vec![Effect::Deleted { resource: McpServer, id: name(inputs)? }]));
 
 /// A version names its server in the body too.
 const SAME_SERVER: Need = Need::Rule("path and body name one server", &[], |inputs| {
@@ -107,67 +106,70 @@ const SAME_SERVER: Need = Need::Rule("path and body name one server", &[], |inpu
 pub const ROUTES: &[Route] = &[
     get(Both, "/3.0/mlflow/mcp-servers", &[Need::Standing(Standing::Authenticated)])
         .response(rows::MCP_SERVERS),
-    post(Both, "/3.0/mlflow/mcp-servers", &[
-        Need::Standing(Standing::WorkspaceCreate),
-        CREATES,
-    ])
-    .then(&[OWN]),
+    post(Both, "/3.0/mlflow/mcp-servers", &[Need::Standing(Standing::WorkspaceCreate), CREATES])
+        .then(&[OWN]),
     get(Both, "/3.0/mlflow/mcp-servers/endpoints", &[VERSIONS_VISIBLE])
-        .response(rows::MCP_ENDPOINTS),
-    get(Both, "/3.0/mlflow/mcp-servers/{namespace}/{slug}", &[READS])
-        .response(rows::MCP_SERVER),
+        .response(rows::MCP_ALL_ENDPOINTS),
+    get(Both, "/3.0/mlflow/mcp-servers/{namespace}/{slug}", &[READS]).response(rows::MCP_SERVER),
     patch(Both, "/3.0/mlflow/mcp-servers/{namespace}/{slug}", &[UPDATES])
         .response(rows::MCP_SERVER),
     delete(Both, "/3.0/mlflow/mcp-servers/{namespace}/{slug}", &[DELETES]).then(&[FORGET]),
     get(Both, "/3.0/mlflow/mcp-servers/{namespace}/{slug}/versions", &[READS, VERSION_READ]),
     post(Both, "/3.0/mlflow/mcp-servers/{namespace}/{slug}/versions", &[UPDATES, SAME_SERVER])
         .note("MLflow would make a missing server for anybody who may create; make it first"),
-    get(Both, "/3.0/mlflow/mcp-servers/{namespace}/{slug}/versions/{version}", &[
-        READS,
-        VERSION_READ,
-    ]),
-    patch(Both, "/3.0/mlflow/mcp-servers/{namespace}/{slug}/versions/{version}", &[
-        READS,
-        VERSION_UPDATE,
-    ]),
-    delete(Both, "/3.0/mlflow/mcp-servers/{namespace}/{slug}/versions/{version}", &[
-        READS,
-        VERSION_DELETE,
-    ]),
-    post(Both, "/3.0/mlflow/mcp-servers/{namespace}/{slug}/versions/{version}/tags", &[
-        READS,
-        VERSION_UPDATE,
-    ]),
-    delete(Both, "/3.0/mlflow/mcp-servers/{namespace}/{slug}/versions/{version}/tags/{*key}", &[
-        READS,
-        VERSION_DELETE,
-    ]),
+    get(
+        Both,
+        "/3.0/mlflow/mcp-servers/{namespace}/{slug}/versions/{version}",
+        &[READS, VERSION_READ],
+    ),
+    patch(
+        Both,
+        "/3.0/mlflow/mcp-servers/{namespace}/{slug}/versions/{version}",
+        &[READS, VERSION_UPDATE],
+    ),
+    delete(
+        Both,
+        "/3.0/mlflow/mcp-servers/{namespace}/{slug}/versions/{version}",
+        &[READS, VERSION_DELETE],
+    ),
+    post(
+        Both,
+        "/3.0/mlflow/mcp-servers/{namespace}/{slug}/versions/{version}/tags",
+        &[READS, VERSION_UPDATE],
+    ),
+    delete(
+        Both,
+        "/3.0/mlflow/mcp-servers/{namespace}/{slug}/versions/{version}/tags/{*key}",
+        &[READS, VERSION_DELETE],
+    ),
     get(Both, "/3.0/mlflow/mcp-servers/{namespace}/{slug}/endpoints", &[READS, VERSIONS_VISIBLE])
-        .response(rows::MCP_ENDPOINTS_OF_ONE),
-    post(Both, "/3.0/mlflow/mcp-servers/{namespace}/{slug}/endpoints", &[
-        UPDATES,
-        VERSIONS_VISIBLE,
-    ]),
-    get(Both, "/3.0/mlflow/mcp-servers/{namespace}/{slug}/endpoints/{endpoint_id}", &[
-        READS,
-        VERSIONS_VISIBLE,
-    ]),
-    patch(Both, "/3.0/mlflow/mcp-servers/{namespace}/{slug}/endpoints/{endpoint_id}", &[
-        UPDATES,
-        VERSIONS_VISIBLE,
-    ]),
-    delete(Both, "/3.0/mlflow/mcp-servers/{namespace}/{slug}/endpoints/{endpoint_id}", &[
-        DELETES,
-    ]),
+        .response(rows::MCP_ENDPOINTS),
+    post(
+        Both,
+        "/3.0/mlflow/mcp-servers/{namespace}/{slug}/endpoints",
+        &[UPDATES, VERSIONS_VISIBLE],
+    )
+    .response(rows::MCP_ENDPOINT),
+    get(
+        Both,
+        "/3.0/mlflow/mcp-servers/{namespace}/{slug}/endpoints/{endpoint_id}",
+        &[READS, VERSIONS_VISIBLE],
+    )
+    .response(rows::MCP_ENDPOINT),
+    patch(
+        Both,
+        "/3.0/mlflow/mcp-servers/{namespace}/{slug}/endpoints/{endpoint_id}",
+        &[UPDATES, VERSIONS_VISIBLE],
+    )
+    .response(rows::MCP_ENDPOINT),
+    delete(Both, "/3.0/mlflow/mcp-servers/{namespace}/{slug}/endpoints/{endpoint_id}", &[DELETES]),
     post(Both, "/3.0/mlflow/mcp-servers/{namespace}/{slug}/tags", &[UPDATES]),
     delete(Both, "/3.0/mlflow/mcp-servers/{namespace}/{slug}/tags/{*key}", &[DELETES]),
     post(Both, "/3.0/mlflow/mcp-servers/{namespace}/{slug}/aliases", &[UPDATES, VERSION_READ]),
-    get(Both, "/3.0/mlflow/mcp-servers/{namespace}/{slug}/aliases/{alias}", &[
-        READS,
-        VERSION_READ,
-    ]),
-    delete(Both, "/3.0/mlflow/mcp-servers/{namespace}/{slug}/aliases/{alias}", &[
-        DELETE_ALIAS,
-        VERSION_READ,
-    ]),
+    get(Both, "/3.0/mlflow/mcp-servers/{namespace}/{slug}/aliases/{alias}", &[READS, VERSION_READ]),
+    delete(
+        Both,
+        "/3.0/mlflow/mcp-servers/{namespace}/{slug}/aliases/{alias}",
+        &[DELETE_ALIAS, VERSION_READ],
+    ),
 ];

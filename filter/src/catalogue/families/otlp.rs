@@ -1,9 +1,9 @@
 //! Traces that come through OpenTelemetry's protocol.
 
+use crate::refusal::Refusal;
 use crate::requirement::{
     Reference, ReferenceKind, Requirement, ResourceType::Run, ResourceType::Trace,
 };
-use crate::refusal::Refusal;
 use crate::surface::inputs::Inputs;
 use crate::surface::otlp;
 

@@ -94,8 +94,7 @@ const FORGET: EffectSpec = EffectSpec::By(|inputs| {
 const MOVE: EffectSpec = EffectSpec::By(|inputs| {
     let Some(to) = inputs.optional(NEW_NAME)? else { return Ok(Vec::new()) };
     let from = inputs.one(NAME)?;
-    let renamed =
-        |resource| Effect::Renamed { resource, from: from.clone(), to: to.clone() };
+    let renamed = |resource| Effect::Renamed { resource, from: from.clone(), to: to.clone() };
     Ok(vec![renamed(RegisteredModel), renamed(Prompt)])
 });
 /// A DENY on the new name must not be shaken off by moving there.
@@ -132,13 +131,13 @@ const VERSION_FAMILY: Need = Need::Rule("both version tiers not denied if tagged
 const READS_AS_MODEL: Need = Need::On { resource: RegisteredModel, action: READ, id: NAME };
 
 pub const ROUTES: &[Route] = &[
-    post(Both, "/2.0/mlflow/registered-models/create", &[
-        Need::Standing(Standing::WorkspaceCreate),
-        CREATES,
-    ])
+    post(
+        Both,
+        "/2.0/mlflow/registered-models/create",
+        &[Need::Standing(Standing::WorkspaceCreate), CREATES],
+    )
     .then(&[OWN]),
-    get(Both, "/2.0/mlflow/registered-models/get", &[model(READ)])
-        .response(rows::REGISTERED_MODEL),
+    get(Both, "/2.0/mlflow/registered-models/get", &[model(READ)]).response(rows::REGISTERED_MODEL),
     get(Both, "/2.0/mlflow/registered-models/search", ANYONE).response(rows::REGISTERED_MODELS),
     post(Both, "/2.0/mlflow/registered-models/rename", &[model(UPDATE), RENAMES])
         .then(&[MOVE])
@@ -151,51 +150,47 @@ pub const ROUTES: &[Route] = &[
     post(Both, "/2.0/mlflow/registered-models/set-tag", &[model(UPDATE), NOT_THE_FAMILY_TAG]),
     delete(Both, "/2.0/mlflow/registered-models/delete-tag", &[model(UPDATE), NOT_THE_FAMILY_TAG]),
     get(Both, "/2.0/mlflow/registered-models/get-latest-versions", &[model(READ), READS_VERSIONS])
-        .response(rows::MODEL_VERSIONS_OF_ONE),
-    post(Both, "/2.0/mlflow/registered-models/get-latest-versions", &[
-        model(READ),
-        READS_VERSIONS,
-    ])
-    .response(rows::MODEL_VERSIONS_OF_ONE),
+        .response(rows::LATEST_VERSIONS),
+    post(Both, "/2.0/mlflow/registered-models/get-latest-versions", &[model(READ), READS_VERSIONS])
+        .response(rows::LATEST_VERSIONS),
     post(Both, "/2.0/mlflow/registered-models/alias", &[model(UPDATE), VERSION_READ]),
     delete(Both, "/2.0/mlflow/registered-models/alias", &[model(DELETE), VERSION_READ]),
     get(Both, "/2.0/mlflow/registered-models/alias", &[model(READ), READS_VERSIONS])
         .response(rows::MODEL_VERSION),
-    post(Both, "/2.0/mlflow/model-versions/create", &[
-        model(UPDATE),
-        READS_VERSIONS,
-        VERSION_FAMILY,
-        version_source::READABLE,
-    ])
+    post(
+        Both,
+        "/2.0/mlflow/model-versions/create",
+        &[model(UPDATE), READS_VERSIONS, VERSION_FAMILY, version_source::READABLE],
+    )
     .response(rows::MODEL_VERSION),
     get(Both, "/2.0/mlflow/model-versions/get", &[model(READ), READS_VERSIONS])
         .response(rows::MODEL_VERSION),
     get(Both, "/2.0/mlflow/model-versions/get-download-uri", &[model(READ), READS_VERSIONS]),
-    get(Both, "/2.0/mlflow/model-versions/search", &[
-        Need::Standing(Standing::Authenticated),
-        FILTER_ON_RUNS,
-    ])
+    get(
+        Both,
+        "/2.0/mlflow/model-versions/search",
+        &[Need::Standing(Standing::Authenticated), FILTER_ON_RUNS],
+    )
     .response(rows::MODEL_VERSIONS),
     patch(Both, "/2.0/mlflow/model-versions/update", &[model(READ), VERSION_UPDATE])
         .response(rows::MODEL_VERSION),
     post(Both, "/2.0/mlflow/model-versions/transition-stage", &[model(READ), VERSION_UPDATE])
         .response(rows::MODEL_VERSION),
-    post(Both, "/2.0/mlflow/model-versions/set-tag", &[
-        model(READ),
-        VERSION_UPDATE,
-        NOT_THE_FAMILY_TAG,
-    ]),
+    post(
+        Both,
+        "/2.0/mlflow/model-versions/set-tag",
+        &[model(READ), VERSION_UPDATE, NOT_THE_FAMILY_TAG],
+    ),
     delete(Both, "/2.0/mlflow/model-versions/delete", &[model(READ), VERSION_DELETE]),
-    delete(Both, "/2.0/mlflow/model-versions/delete-tag", &[
-        model(READ),
-        VERSION_DELETE,
-        NOT_THE_FAMILY_TAG,
-    ]),
-    get(Root, "/model-versions/get-artifact", &[
-        READS_AS_MODEL,
-        model(READ),
-        READS_VERSIONS,
-        SAFE_PATH,
-    ])
+    delete(
+        Both,
+        "/2.0/mlflow/model-versions/delete-tag",
+        &[model(READ), VERSION_DELETE, NOT_THE_FAMILY_TAG],
+    ),
+    get(
+        Root,
+        "/model-versions/get-artifact",
+        &[READS_AS_MODEL, model(READ), READS_VERSIONS, SAFE_PATH],
+    )
     .note("CVE-2026-2614: what a version's source may be is decided when it is created"),
 ];

@@ -3,10 +3,11 @@
 use crate::refusal::Refusal;
 use crate::requirement::{
     Action, Reference,
-    ReferenceKind::{IssueId, LabelSchemaId, ReviewQueueId, ReviewQueueName},
     ReferenceKind::JobId,
+    ReferenceKind::{IssueId, LabelSchemaId, ReviewQueueId, ReviewQueueName},
     Requirement,
     ResourceType::{Experiment, ReviewQueue, Run},
+    Scope,
 };
 use crate::surface::id::Form;
 use crate::surface::inputs::{Field, Inputs};
@@ -19,7 +20,6 @@ use super::super::{Route, rows};
 
 const SCHEMA_ID: Field = Field::one("schema_id", Form::Token);
 const ISSUE_ID: Field = Field::one("issue_id", Form::Token);
-const USER: Field = Field::optional("user", Form::Name);
 const COMPLETED_BY: Field = Field::optional("completed_by", Form::Name);
 /// Any trace; the handler binds them to the queue's experiment.
 const ITEMS: Field = Field::many("item_ids", Form::Trace);
@@ -55,11 +55,10 @@ fn made(queue: &Reference) -> Requirement {
     Requirement::AllOf(vec![may(UPDATE, queue), Requirement::Owned(queue.clone())])
 }
 
-const SEES: Need = Need::Rule(
-    "review_queue:read, and manage, assignment or authorship",
-    &[QUEUE_ID],
-    |inputs| Ok(sees(&queue(inputs)?)),
-);
+const SEES: Need =
+    Need::Rule("review_queue:read, and manage, assignment or authorship", &[QUEUE_ID], |inputs| {
+        Ok(sees(&queue(inputs)?))
+    });
 const SEES_NAMED: Need = Need::Rule(
     "review_queue:read, and manage, assignment or authorship",
     &[EXPERIMENT_ID, NAME],
@@ -82,22 +81,12 @@ const REVIEWS: Need = Need::Rule(
     },
 );
 
-/// The rows of a list cannot be judged one by one: all, or those of one's own name.
-const LISTS: Need = Need::Rule(
-    "experiment:read, and review_queue:update or user = oneself",
-    &[EXPERIMENT_ID, USER],
-    |inputs| {
-        let id = inputs.one(EXPERIMENT_ID)?;
-        let update = Requirement::Ladder(vec![
-            every(ReviewQueue, UPDATE),
-            rung(Experiment, UPDATE, &id),
-        ]);
-        let mut ways = vec![update];
-        ways.extend(inputs.optional(USER)?.map(Requirement::Myself));
-        let read = Requirement::Ladder(vec![rung(Experiment, READ, &id)]);
-        Ok(vec![read, Requirement::AnyOf(ways)])
-    },
-);
+/// Who may update queues sees all of an experiment's; others those they are assigned to.
+fn updatable(inputs: &Inputs) -> Result<Vec<Scope>, Refusal> {
+    let id = inputs.one(EXPERIMENT_ID)?;
+    let rungs = vec![every(ReviewQueue, UPDATE), rung(Experiment, UPDATE, &id)];
+    Ok(vec![Scope { resource: Experiment, ids: vec![id], every: false, rungs, vetoes: Vec::new() }])
+}
 
 /// A custom queue must not be called like a user, whom the gate cannot look up here; it takes
 /// a manager to name one.
@@ -106,8 +95,7 @@ const UPDATES: Need = Need::Rule(
     &[QUEUE_ID],
     |inputs| {
         let queue = queue(inputs)?;
-        let renames =
-            inputs.member("name")?.is_some() || inputs.member("new_owner")?.is_some();
+        let renames = inputs.member("name")?.is_some() || inputs.member("new_owner")?.is_some();
         let mut needs = tier_of_owner(ReviewQueue, READ, READ, &queue);
         needs.push(if renames {
             may(MANAGE, &queue)
@@ -133,29 +121,29 @@ pub const ROUTES: &[Route] = &[
     get(Both, "/3.0/mlflow/label-schemas/list", &[experiment(READ)]),
     patch(Both, "/3.0/mlflow/label-schemas/update", &[schema(MANAGE)]),
     delete(Both, "/3.0/mlflow/label-schemas/delete", &[schema(MANAGE)]),
-    post(Both, "/3.0/mlflow/review-queues/create", &[
-        experiment(MANAGE),
-        Need::NotDenied(ReviewQueue),
-    ])
+    post(
+        Both,
+        "/3.0/mlflow/review-queues/create",
+        &[experiment(MANAGE), Need::NotDenied(ReviewQueue)],
+    )
     .then(&[EffectSpec::Owned(ReviewQueueId, &["review_queue", "queue_id"])])
     .note("MLflow asks for update and refuses the names of users, which the gate does not know"),
-    post(Both, "/3.0/mlflow/review-queues/get-or-create-user", &[
-        experiment(UPDATE),
-        Need::NotDenied(ReviewQueue),
-    ]),
+    post(
+        Both,
+        "/3.0/mlflow/review-queues/get-or-create-user",
+        &[experiment(UPDATE), Need::NotDenied(ReviewQueue)],
+    ),
     get(Both, "/3.0/mlflow/review-queues/get", &[SEES]),
     get(Both, "/3.0/mlflow/review-queues/get-by-name", &[SEES_NAMED]),
-    get(Both, "/3.0/mlflow/review-queues/list", &[LISTS]),
+    get(Both, "/3.0/mlflow/review-queues/list", &[experiment(READ)])
+        .judged_by(updatable)
+        .response(rows::REVIEW_QUEUES),
     post(Both, "/3.0/mlflow/review-queues/update", &[UPDATES]),
     post(Both, "/3.0/mlflow/review-queues/delete", &[queue_tier(MANAGE)])
         .note("MLflow lets authors delete custom queues; the gate does not know the type"),
-    post(Both, "/3.0/mlflow/review-queues/items/add", &[
-        queue_tier(UPDATE),
-        trace_in(ITEMS, READ),
-    ]),
+    post(Both, "/3.0/mlflow/review-queues/items/add", &[queue_tier(UPDATE), trace_in(ITEMS, READ)]),
     get(Both, "/3.0/mlflow/review-queues/items/list", &[SEES]),
-    post(Both, "/3.0/mlflow/review-queues/items/remove", &[queue_tier(MANAGE)])
-        .note("as delete"),
+    post(Both, "/3.0/mlflow/review-queues/items/remove", &[queue_tier(MANAGE)]).note("as delete"),
     post(Both, "/3.0/mlflow/review-queues/items/set-status", &[REVIEWS]),
     post(Both, "/3.0/mlflow/issues", &[experiment(UPDATE), READABLE_SOURCE_RUN])
         .response(rows::ISSUE)
@@ -164,13 +152,17 @@ pub const ROUTES: &[Route] = &[
         .response(rows::ISSUES),
     get(Both, "/3.0/mlflow/issues/{issue_id}", &[issue(READ)]).response(rows::ISSUE),
     patch(Both, "/3.0/mlflow/issues/{issue_id}", &[issue(UPDATE)]).response(rows::ISSUE),
-    post(Ajax, "/3.0/mlflow/issues/invoke", &[
-        experiment(UPDATE),
-        Need::NotDenied(Run),
-        READABLE_TRACES,
-        secret_in(Field::optional("secret_id", Form::Token), USE),
-        endpoint_named(Field::optional("endpoint_name", Form::Name), USE),
-    ])
+    post(
+        Ajax,
+        "/3.0/mlflow/issues/invoke",
+        &[
+            experiment(UPDATE),
+            Need::NotDenied(Run),
+            READABLE_TRACES,
+            secret_in(Field::optional("secret_id", Form::Token), USE),
+            endpoint_named(Field::optional("endpoint_name", Form::Name), USE),
+        ],
+    )
     .then(&[EffectSpec::Owned(JobId, &["job_id"])])
     .note("MLflow does not authorize endpoint_name"),
     post(Ajax, "/3.0/mlflow/issues/schedule/state", ADMIN)

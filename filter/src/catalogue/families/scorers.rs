@@ -4,8 +4,9 @@
 use crate::operation::{Effect, EffectId};
 use crate::refusal::Refusal;
 use crate::requirement::{
-    Action, Requirement,
+    Action,
     ReferenceKind::{JobId, OnlineScoringConfig},
+    Requirement,
     ResourceType::{Assessment, Run, Scorer, ScorerVersion, Trace},
 };
 use crate::surface::id::Form;
@@ -14,7 +15,7 @@ use crate::surface::path::encode;
 
 use super::super::field::*;
 use super::super::need::{Need, every, not_denied, on, rung};
-use super::super::route::{EffectSpec, Mount::*, get, post, put, delete};
+use super::super::route::{EffectSpec, Mount::*, delete, get, post, put};
 use super::super::{Route, rows};
 use super::gateway_references;
 
@@ -62,11 +63,9 @@ const FORGET: EffectSpec = EffectSpec::By(|inputs| {
     Ok(vec![Effect::Deleted { resource: Scorer, id: key(inputs)? }])
 });
 
-const REGISTERS: Need = Need::Rule(
-    "scorer and scorer_version not denied",
-    FIELDS,
-    |inputs| Ok(vec![on(Scorer, Action::NotDenied, &key(inputs)?), not_denied(ScorerVersion)]),
-);
+const REGISTERS: Need = Need::Rule("scorer and scorer_version not denied", FIELDS, |inputs| {
+    Ok(vec![on(Scorer, Action::NotDenied, &key(inputs)?), not_denied(ScorerVersion)])
+});
 
 const OWN: EffectSpec = EffectSpec::By(|inputs| {
     Ok(vec![Effect::Created { resource: Scorer, id: EffectId::Known(key(inputs)?) }])
@@ -105,28 +104,36 @@ pub const ROUTES: &[Route] = &[
     get(Both, "/3.0/mlflow/scorers/versions", &[READS]),
     delete(Both, "/3.0/mlflow/scorers/delete", &[DELETES]).then(&[FORGET]),
     put(Both, "/3.0/mlflow/scorers/online-config", &[experiment(UPDATE)]),
-    get(Both, "/3.0/mlflow/scorers/online-configs", &[experiment_of(
-        OnlineScoringConfig,
-        SCORER_IDS,
-        READ,
-    )]),
-    post(Ajax, "/3.0/mlflow/scorer/invoke", &[
-        experiment(UPDATE),
-        Need::NotDenied(Trace),
-        Need::NotDenied(Assessment),
-        NAMED,
-        READABLE_TRACES,
-        gateway_references::IN_SCORERS,
-    ])
+    get(
+        Both,
+        "/3.0/mlflow/scorers/online-configs",
+        &[experiment_of(OnlineScoringConfig, SCORER_IDS, READ)],
+    ),
+    post(
+        Ajax,
+        "/3.0/mlflow/scorer/invoke",
+        &[
+            experiment(UPDATE),
+            Need::NotDenied(Trace),
+            Need::NotDenied(Assessment),
+            NAMED,
+            READABLE_TRACES,
+            gateway_references::IN_SCORERS,
+        ],
+    )
     .then(&[EffectSpec::Owned(JobId, &["jobs", "[]", "job_id"])])
     .note("the job runs without identity: what it refers to is authorized here"),
-    post(Ajax, "/3.0/mlflow/genai/evaluate/invoke", &[
-        experiment(UPDATE),
-        Need::NotDenied(Run),
-        Need::NotDenied(ScorerVersion),
-        READABLE_TRACES,
-        gateway_references::IN_SCORERS,
-    ])
+    post(
+        Ajax,
+        "/3.0/mlflow/genai/evaluate/invoke",
+        &[
+            experiment(UPDATE),
+            Need::NotDenied(Run),
+            Need::NotDenied(ScorerVersion),
+            READABLE_TRACES,
+            gateway_references::IN_SCORERS,
+        ],
+    )
     .then(&[EffectSpec::Owned(JobId, &["job_id"])])
     .note("the job runs without identity: what it refers to is authorized here"),
 ];

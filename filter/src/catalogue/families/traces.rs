@@ -12,13 +12,11 @@ use crate::surface::json::Value;
 use super::super::field::*;
 use super::super::need::{Need, every, not_denied, on, tier_of, tier_of_owner};
 use super::super::oracle::{trace_search, trace_texts};
-use super::super::route::{ADMIN, Mount::*, get, patch, post, delete};
+use super::super::route::{ADMIN, Mount::*, delete, get, patch, post};
 use super::super::{Route, rows};
 
-const STARTED_IN: Field = Field::one(
-    "trace.trace_info.trace_location.mlflow_experiment.experiment_id",
-    Form::Experiment,
-);
+const STARTED_IN: Field =
+    Field::one("trace.trace_info.trace_location.mlflow_experiment.experiment_id", Form::Experiment);
 const STARTED: Field = Field::optional("trace.trace_info.trace_id", Form::Trace);
 const STARTED_ASSESSMENTS: Field =
     Field::many("trace.trace_info.assessments[].assessment_id", Form::Token);
@@ -33,8 +31,7 @@ pub fn new_or_own(tier: ResourceType, reference: Reference) -> Requirement {
 }
 
 fn start(inputs: &Inputs) -> Result<Vec<Requirement>, Refusal> {
-    let mut needs =
-        vec![on(Experiment, UPDATE, &inputs.one(STARTED_IN)?), not_denied(Trace)];
+    let mut needs = vec![on(Experiment, UPDATE, &inputs.one(STARTED_IN)?), not_denied(Trace)];
     if let Some(id) = inputs.optional(STARTED)? {
         needs.push(new_or_own(Trace, Reference::new(ReferenceKind::TraceId, id)));
     }
@@ -77,9 +74,7 @@ const SEARCH_V3: Need = Need::Rule(
 const CORRELATE: Need = Need::Rule(
     "trace:read on every experiment, and the tiers that the filters name",
     &[EXPERIMENT_IDS],
-    |inputs| {
-        search(inputs, EXPERIMENT_IDS, &["filter_string1", "filter_string2", "base_filter"])
-    },
+    |inputs| search(inputs, EXPERIMENT_IDS, &["filter_string1", "filter_string2", "base_filter"]),
 );
 const METRICS: Need = Need::Rule(
     "trace:read on every experiment, and the tiers that view, filters and dimensions name",
@@ -143,14 +138,11 @@ const SAME_ASSESSMENT: Need = Need::Rule("path and body agree", &[], |inputs| {
     Ok(Vec::new())
 });
 
-const fn assessment(action: crate::requirement::Action, fallback: crate::requirement::Action) -> Need {
-    Need::Tier {
-        tier: Assessment,
-        action,
-        fallback,
-        id: TRACE_ID,
-        kind: ReferenceKind::TraceId,
-    }
+const fn assessment(
+    action: crate::requirement::Action,
+    fallback: crate::requirement::Action,
+) -> Need {
+    Need::Tier { tier: Assessment, action, fallback, id: TRACE_ID, kind: ReferenceKind::TraceId }
 }
 
 /// The form of an assessment's id in a path.
@@ -185,12 +177,12 @@ const ASSESSMENT_PATH: &str = "/3.0/mlflow/traces/{trace_id}/assessments/{assess
 pub const ROUTES: &[Route] = &[
     // 2.x
     post(Both, "/2.0/mlflow/traces", &[experiment(UPDATE), Need::NotDenied(Trace)])
-        .response(rows::TRACE_V2),
+        .response(rows::TRACE_INFO_V2),
     get(Both, "/2.0/mlflow/traces", &[SEARCH]).response(rows::TRACES_V2),
     patch(Both, "/2.0/mlflow/traces/{request_id}", &[trace_in(REQUEST_ID, UPDATE)])
-        .response(rows::TRACE_V2),
+        .response(rows::TRACE_INFO_V2),
     get(Both, "/2.0/mlflow/traces/{request_id}/info", &[trace_in(REQUEST_ID, READ)])
-        .response(rows::TRACE_V2),
+        .response(rows::TRACE_INFO_V2),
     patch(Both, "/2.0/mlflow/traces/{request_id}/tags", &[trace_in(REQUEST_ID, UPDATE)]),
     delete(Both, "/2.0/mlflow/traces/{request_id}/tags", &[trace_in(REQUEST_ID, UPDATE)]),
     post(Both, "/2.0/mlflow/traces/delete-traces", DELETE_TRACES),
@@ -202,13 +194,12 @@ pub const ROUTES: &[Route] = &[
     get(Ajax, "/2.0/mlflow/get-trace-artifact", &[trace_in(REQUEST_ID, READ)]),
     get(Ajax, "/3.0/mlflow/get-trace-artifact", &[trace_in(REQUEST_ID, READ)]),
     // 3.x
-    post(Both, "/3.0/mlflow/traces", &[START]).response(rows::TRACE_V3),
-    get(Both, "/3.0/mlflow/traces/{trace_id}", &[trace_in(TRACE_ID, READ)])
-        .response(rows::TRACE_V3),
-    get(Both, "/3.0/mlflow/traces/get", &[trace_in(TRACE_ID, READ)]).response(rows::TRACE_V3),
-    get(Both, "/3.0/mlflow/traces/batchGet", BATCH).response(rows::TRACE_LIST),
+    post(Both, "/3.0/mlflow/traces", &[START]).response(rows::TRACE),
+    get(Both, "/3.0/mlflow/traces/{trace_id}", &[trace_in(TRACE_ID, READ)]).response(rows::TRACE),
+    get(Both, "/3.0/mlflow/traces/get", &[trace_in(TRACE_ID, READ)]).response(rows::TRACE),
+    get(Both, "/3.0/mlflow/traces/batchGet", BATCH).response(rows::TRACE_BATCH),
     post(Both, "/3.0/mlflow/traces/batchGetInfos", BATCH).response(rows::TRACE_INFOS),
-    post(Both, "/3.0/mlflow/traces/search", &[SEARCH_V3]).response(rows::TRACES_V3),
+    post(Both, "/3.0/mlflow/traces/search", &[SEARCH_V3]).response(rows::TRACES),
     post(Both, "/3.0/mlflow/traces/delete-traces", DELETE_TRACES),
     post(Both, "/3.0/mlflow/traces/calculate-filter-correlation", &[CORRELATE]),
     post(Both, "/3.0/mlflow/traces/metrics", &[METRICS]),
@@ -216,11 +207,14 @@ pub const ROUTES: &[Route] = &[
     delete(Both, "/3.0/mlflow/traces/{trace_id}/tags", &[trace_in(TRACE_ID, UPDATE)]),
     post(Both, "/3.0/mlflow/traces/{trace_id}/assessments", &[CREATE_ASSESSMENT, SAME_ASSESSMENT]),
     get(Both, ASSESSMENT_PATH, &[trace_in(TRACE_ID, READ), assessment(READ, READ), ASSESSMENT]),
-    patch(Both, ASSESSMENT_PATH, &[
-        trace_in(TRACE_ID, READ),
-        assessment(UPDATE, UPDATE),
-        ASSESSMENT,
-        SAME_ASSESSMENT,
-    ]),
-    delete(Both, ASSESSMENT_PATH, &[trace_in(TRACE_ID, READ), assessment(DELETE, UPDATE), ASSESSMENT]),
+    patch(
+        Both,
+        ASSESSMENT_PATH,
+        &[trace_in(TRACE_ID, READ), assessment(UPDATE, UPDATE), ASSESSMENT, SAME_ASSESSMENT],
+    ),
+    delete(
+        Both,
+        ASSESSMENT_PATH,
+        &[trace_in(TRACE_ID, READ), assessment(DELETE, UPDATE), ASSESSMENT],
+    ),
 ];

@@ -72,10 +72,9 @@ fn proxied(rest: &str) -> Result<Vec<Requirement>, Refusal> {
     };
     Ok(match artifact::owner(&artifact::read_value("source", path)?)? {
         Owner::Nobody => vec![Requirement::Floor(READ)],
-        Owner::Experiment { id } => [Run, LoggedModel]
-            .into_iter()
-            .flat_map(|tier| tier_of(tier, READ, READ, &id))
-            .collect(),
+        Owner::Experiment { id } => {
+            [Run, LoggedModel].into_iter().flat_map(|tier| tier_of(tier, READ, READ, &id)).collect()
+        }
         Owner::Tier { experiment, tier } => tier_of(tier, READ, READ, &experiment),
     })
 }
