@@ -1,6 +1,6 @@
 //! What the catalogue knows of one route.
 
-use crate::operation::{Effect, EffectId, Place, ResponseWork, ScopedField, WhenEmpty};
+use crate::operation::{Effect, EffectId, GraphRows, Place, ResponseWork, ScopedField, WhenEmpty};
 use crate::refusal::Refusal;
 use crate::requirement::{ReferenceKind, Requirement, ResourceType, Scope, Standing};
 use crate::surface::inputs::{Field, Inputs, camel_case};
@@ -94,6 +94,8 @@ pub struct Route {
     pub response: ResponseWork,
     /// Instead of `response`, where it depends on what was asked.
     pub responding: Option<fn(&Inputs) -> Result<ResponseWork, Refusal>>,
+    /// Where a GraphQL answer has rows to judge.
+    pub graphed: Option<fn(&Inputs) -> Result<Vec<GraphRows>, Refusal>>,
     pub effects: &'static [EffectSpec],
     pub may_be_public: bool,
     /// Why it is as it is, where that is not plain.
@@ -119,6 +121,7 @@ const fn line(
         judged_by: None,
         response: ResponseWork::None,
         responding: None,
+        graphed: None,
         effects: &[],
         may_be_public: false,
         note: "",
@@ -181,6 +184,11 @@ impl Route {
         self
     }
 
+    pub const fn graphed(mut self, rule: fn(&Inputs) -> Result<Vec<GraphRows>, Refusal>) -> Self {
+        self.graphed = Some(rule);
+        self
+    }
+
     pub const fn judged_by(mut self, rule: fn(&Inputs) -> Result<Vec<Scope>, Refusal>) -> Self {
         self.judged_by = Some(rule);
         self
@@ -229,6 +237,12 @@ impl Route {
         if let Some(rule) = self.responding {
             demand.response = rule(inputs)?;
         }
+        if let Some(rule) = self.graphed {
+            demand.graph = rule(inputs)?;
+            if !demand.graph.is_empty() {
+                demand.response = ResponseWork::Graph;
+            }
+        }
         if let Some(rule) = self.judged_by {
             demand.scopes = rule(inputs)?;
         }
@@ -252,6 +266,7 @@ pub struct Demand {
     pub scopes: Vec<Scope>,
     pub scoped: Vec<ScopedField>,
     pub response: ResponseWork,
+    pub graph: Vec<GraphRows>,
     pub effects: Vec<Effect>,
 }
 

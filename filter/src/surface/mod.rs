@@ -5,6 +5,7 @@
 //! read differently is a [`Refusal`] before anybody is asked anything.
 
 pub mod artifact;
+pub mod graphql;
 pub mod headers;
 pub mod id;
 pub mod inputs;

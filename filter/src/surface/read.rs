@@ -170,7 +170,7 @@ impl Routed {
             workspace: inputs.headers.workspace,
             forward,
             response: demand.response,
-            graph: Vec::new(),
+            graph: demand.graph,
             effects: demand.effects,
         })
     }

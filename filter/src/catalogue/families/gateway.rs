@@ -23,13 +23,14 @@ const CONFIGURED: Field = Field::many("model_configs[].model_definition_id", For
 const ATTACHED: Field = Field::one("model_config.model_definition_id", Form::Token);
 const OPTIONAL_ENDPOINT: Field = Field::optional("endpoint_id", Form::Token);
 const OPTIONAL_SECRET: Field = Field::optional("secret_id", Form::Token);
+const USAGE_EXPERIMENT: Field = Field::optional("experiment_id", Form::Experiment);
 const ENDPOINT_NAME: Field = Field::one("endpoint_name", Form::Name);
 const CALLED_MODEL: Field = Field::one("model", Form::Name);
 const GUARDRAIL_ID: Field = Field::one("guardrail_id", Form::Token);
 
 /// Tracking usage writes traces into the experiment; without one MLflow makes one.
 fn usage_experiment(inputs: &Inputs, default_on: bool) -> Result<Vec<Requirement>, Refusal> {
-    if let Some(id) = inputs.optional(Field::optional("experiment_id", Form::Experiment))? {
+    if let Some(id) = inputs.optional(USAGE_EXPERIMENT)? {
         return Ok(vec![on(Experiment, UPDATE, &id)]);
     }
     let tracking = match inputs.member("usage_tracking")? {
@@ -42,7 +43,7 @@ fn usage_experiment(inputs: &Inputs, default_on: bool) -> Result<Vec<Requirement
 
 const CREATES_ENDPOINT: Need = Need::Rule(
     "gateway_model_definition:use for each, or the right to create where there is none",
-    &[CONFIGURED],
+    &[CONFIGURED, USAGE_EXPERIMENT],
     |inputs| {
         let ids = inputs.all(CONFIGURED)?;
         let mut needs: Vec<Requirement> =
@@ -56,7 +57,7 @@ const CREATES_ENDPOINT: Need = Need::Rule(
 );
 const UPDATES_ENDPOINT: Need = Need::Rule(
     "gateway_model_definition:use for each, and the experiment that is tracked to",
-    &[CONFIGURED],
+    &[CONFIGURED, USAGE_EXPERIMENT],
     |inputs| {
         let ids = inputs.all(CONFIGURED)?;
         let mut needs: Vec<Requirement> =

@@ -6,6 +6,7 @@ mod datasets;
 mod experiments;
 mod gateway;
 mod gateway_references;
+mod graphql;
 mod jobs;
 mod logged_models;
 mod mcp;
@@ -37,5 +38,6 @@ pub const ALL: &[&[Route]] = &[
     jobs::ROUTES,
     skills::ROUTES,
     administration::ROUTES,
+    graphql::ROUTES,
     ui::ROUTES,
 ];

@@ -38,6 +38,14 @@ fn start(inputs: &Inputs) -> Result<Vec<Requirement>, Refusal> {
     if has_assessments(inputs)? {
         needs.push(not_denied(Assessment));
     }
+    let parent = Field::many("trace.trace_info.assessments[].trace_id", Form::Trace);
+    if inputs
+        .all(parent)?
+        .iter()
+        .any(|id| Some(id) != inputs.optional(STARTED).ok().flatten().as_ref())
+    {
+        return Err(Refusal::ambiguous("assessments", "name another trace"));
+    }
     for id in inputs.all(STARTED_ASSESSMENTS)? {
         needs.push(new_or_own(Assessment, Reference::new(ReferenceKind::AssessmentId, id)));
     }
@@ -168,7 +176,7 @@ const BATCH: &[Need] = &[
 
 const START: Need = Need::Rule(
     "experiment:update, trace '*' not denied; a trace or assessment that exists must be the caller's to change",
-    &[STARTED_IN],
+    &[STARTED_IN, STARTED, STARTED_ASSESSMENTS],
     start,
 );
 
