@@ -49,7 +49,7 @@ pub enum Need {
         kind: ReferenceKind,
     },
     /// Anything else; the text is for people.
-    Rule(&'static str, &'static [Field], fn(&Inputs) -> Result<Vec<Requirement>, Refusal>),
+    Rule(&'static str, &'static [Field], super::route::Rule<Vec<Requirement>>),
 }
 
 impl Need {

@@ -43,6 +43,9 @@ pub enum Input {
     Streamed,
 }
 
+/// Something computed from all that was read of a request.
+pub type Rule<T> = fn(&Inputs) -> Result<T, Refusal>;
+
 /// Ids that are cut down instead of refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ScopeSpec {
@@ -73,7 +76,7 @@ pub enum EffectSpec {
     Renamed(ResourceType, Field, Field),
     Owned(ReferenceKind, &'static [&'static str]),
     /// Computed, e.g. a scorer's key.
-    By(fn(&Inputs) -> Result<Vec<Effect>, Refusal>),
+    By(Rule<Vec<Effect>>),
 }
 
 /// One route. Built by the functions below, so that a line of the catalogue reads as a sentence.
@@ -90,12 +93,12 @@ pub struct Route {
     pub scopes: &'static [ScopeSpec],
     pub select: Option<SelectSpec>,
     /// Scopes that only the rewriting of the response uses; they come before all others.
-    pub judged_by: Option<fn(&Inputs) -> Result<Vec<Scope>, Refusal>>,
+    pub judged_by: Option<Rule<Vec<Scope>>>,
     pub response: ResponseWork,
     /// Instead of `response`, where it depends on what was asked.
-    pub responding: Option<fn(&Inputs) -> Result<ResponseWork, Refusal>>,
+    pub responding: Option<Rule<ResponseWork>>,
     /// Where a GraphQL answer has rows to judge.
-    pub graphed: Option<fn(&Inputs) -> Result<Vec<GraphRows>, Refusal>>,
+    pub graphed: Option<Rule<Vec<GraphRows>>>,
     pub effects: &'static [EffectSpec],
     pub may_be_public: bool,
     /// Why it is as it is, where that is not plain.
@@ -179,17 +182,17 @@ impl Route {
         self
     }
 
-    pub const fn responding(mut self, rule: fn(&Inputs) -> Result<ResponseWork, Refusal>) -> Self {
+    pub const fn responding(mut self, rule: Rule<ResponseWork>) -> Self {
         self.responding = Some(rule);
         self
     }
 
-    pub const fn graphed(mut self, rule: fn(&Inputs) -> Result<Vec<GraphRows>, Refusal>) -> Self {
+    pub const fn graphed(mut self, rule: Rule<Vec<GraphRows>>) -> Self {
         self.graphed = Some(rule);
         self
     }
 
-    pub const fn judged_by(mut self, rule: fn(&Inputs) -> Result<Vec<Scope>, Refusal>) -> Self {
+    pub const fn judged_by(mut self, rule: Rule<Vec<Scope>>) -> Self {
         self.judged_by = Some(rule);
         self
     }

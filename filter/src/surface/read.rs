@@ -296,7 +296,7 @@ fn routed(
     {
         return passage(method, place, raw_query, has_body).map(Reading::Public);
     }
-    let query = Query::read(raw_query, &route.repeated_keys())?;
+    let query = Query::read(raw_query, route.repeated_keys())?;
     let body_need = body_need(route, method, &headers, &query, has_body, settings.body_limit)?;
     if route.is_administration() {
         return Ok(Reading::Administer(Administration {

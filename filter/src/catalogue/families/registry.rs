@@ -18,7 +18,7 @@ use crate::surface::json::Value;
 use super::super::field::*;
 use super::super::need::{Need, every, not_denied, on, rung};
 use super::super::oracle::FILTER_ON_RUNS;
-use super::super::route::{ANYONE, EffectSpec, Mount::*, delete, get, patch, post};
+use super::super::route::{ANYONE, EffectSpec, Mount::*, Rule, delete, get, patch, post};
 use super::super::{Route, rows};
 use super::runs::SAFE_PATH;
 use super::version_source;
@@ -34,10 +34,9 @@ fn version(action: Action, name: &str) -> Requirement {
     Requirement::Ladder(vec![every(ModelOrPromptVersion, action), own])
 }
 
-const fn versions(text: &'static str, rule: Rule) -> Need {
+const fn versions(text: &'static str, rule: Rule<Vec<Requirement>>) -> Need {
     Need::Rule(text, &[NAME], rule)
 }
-type Rule = fn(&Inputs) -> Result<Vec<Requirement>, Refusal>;
 
 const READS_VERSIONS: Need = versions("version tier not denied", |inputs| {
     Ok(vec![version(Action::NotDenied, &inputs.one(NAME)?)])

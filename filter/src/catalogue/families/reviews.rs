@@ -13,7 +13,7 @@ use crate::surface::id::Form;
 use crate::surface::inputs::{Field, Inputs};
 
 use super::super::field::*;
-use super::super::need::{Need, every, owner_rung, rung, tier_of_owner};
+use super::super::need::{Need, every, on_owner, owner_rung, rung, tier_of_owner};
 use super::super::oracle::FILTER_STRING_ON_RUNS;
 use super::super::route::{ADMIN, EffectSpec, Mount::*, delete, get, patch, post};
 use super::super::{Route, rows};
@@ -114,6 +114,22 @@ const fn issue(action: Action) -> Need {
     experiment_of(IssueId, ISSUE_ID, action)
 }
 
+/// From 3.18 on the client may choose the id of a new issue.
+const NEW_ISSUE: Need = Need::Rule(
+    "an issue_id that is given is new, or the caller's to change",
+    &[Field::optional("issue_id", Form::Token)],
+    |inputs| {
+        Ok(match inputs.optional(Field::optional("issue_id", Form::Token))? {
+            Some(id) => {
+                let issue = Reference::new(IssueId, id);
+                let own = on_owner(Experiment, UPDATE, &issue);
+                vec![Requirement::AnyOf(vec![Requirement::Absent(issue), own])]
+            }
+            None => Vec::new(),
+        })
+    },
+);
+
 pub const ROUTES: &[Route] = &[
     post(Both, "/3.0/mlflow/label-schemas/create", &[experiment(MANAGE)]),
     get(Both, "/3.0/mlflow/label-schemas/get", &[schema(READ)]),
@@ -145,7 +161,7 @@ pub const ROUTES: &[Route] = &[
     get(Both, "/3.0/mlflow/review-queues/items/list", &[SEES]),
     post(Both, "/3.0/mlflow/review-queues/items/remove", &[queue_tier(MANAGE)]).note("as delete"),
     post(Both, "/3.0/mlflow/review-queues/items/set-status", &[REVIEWS]),
-    post(Both, "/3.0/mlflow/issues", &[experiment(UPDATE), READABLE_SOURCE_RUN])
+    post(Both, "/3.0/mlflow/issues", &[experiment(UPDATE), READABLE_SOURCE_RUN, NEW_ISSUE])
         .response(rows::ISSUE)
         .note("MLflow does not authorize source_run_id"),
     post(Both, "/3.0/mlflow/issues/search", &[experiment(READ), FILTER_STRING_ON_RUNS])

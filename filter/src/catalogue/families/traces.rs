@@ -20,6 +20,7 @@ const STARTED_IN: Field =
 const STARTED: Field = Field::optional("trace.trace_info.trace_id", Form::Trace);
 const STARTED_ASSESSMENTS: Field =
     Field::many("trace.trace_info.assessments[].assessment_id", Form::Token);
+const STARTED_PARENTS: Field = Field::many("trace.trace_info.assessments[].trace_id", Form::Trace);
 const LOCATIONS: Field =
     Field::some("locations[].mlflow_experiment.experiment_id", Form::Experiment);
 const ASSESSMENT_ID: Field = Field::one("assessment_id", Form::Token);
@@ -32,19 +33,17 @@ pub fn new_or_own(tier: ResourceType, reference: Reference) -> Requirement {
 
 fn start(inputs: &Inputs) -> Result<Vec<Requirement>, Refusal> {
     let mut needs = vec![on(Experiment, UPDATE, &inputs.one(STARTED_IN)?), not_denied(Trace)];
-    if let Some(id) = inputs.optional(STARTED)? {
+    let trace = inputs.optional(STARTED)?;
+    for parent in inputs.all(STARTED_PARENTS)? {
+        if Some(&parent) != trace.as_ref() {
+            return Err(Refusal::ambiguous("assessments", "name another trace"));
+        }
+    }
+    if let Some(id) = trace {
         needs.push(new_or_own(Trace, Reference::new(ReferenceKind::TraceId, id)));
     }
     if has_assessments(inputs)? {
         needs.push(not_denied(Assessment));
-    }
-    let parent = Field::many("trace.trace_info.assessments[].trace_id", Form::Trace);
-    if inputs
-        .all(parent)?
-        .iter()
-        .any(|id| Some(id) != inputs.optional(STARTED).ok().flatten().as_ref())
-    {
-        return Err(Refusal::ambiguous("assessments", "name another trace"));
     }
     for id in inputs.all(STARTED_ASSESSMENTS)? {
         needs.push(new_or_own(Assessment, Reference::new(ReferenceKind::AssessmentId, id)));
