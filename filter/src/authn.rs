@@ -1,6 +1,10 @@
 //! From headers to a subject: which credential was presented, and, for a JWT, whose it is.
 
 pub mod basic;
+pub mod issuers;
+mod jwt;
+mod key;
+mod signature;
 
 use crate::contract as pb;
 use crate::contract::subject::Kind;

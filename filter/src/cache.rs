@@ -6,15 +6,14 @@
 //! credential can be found by trying, and foreign bytes never match.
 
 mod entry;
-mod l1;
 pub mod watermarks;
 
+use crate::bounded::Bounded;
 use crate::config::CacheConfig;
 use crate::contract as pb;
 use crate::host::{Host, HostError};
 use entry::Entry;
 use hmac::{Hmac, Mac};
-use l1::L1;
 use prost::Message;
 use sha2::Sha256;
 use std::rc::Rc;
@@ -39,14 +38,14 @@ pub struct Cache {
     config: CacheConfig,
     prefix: String,
     secret: Option<[u8; 32]>,
-    l1: L1,
+    l1: Bounded<Fingerprint, Entry>,
     pub watermarks: Watermarks,
 }
 
 impl Cache {
     /// `prefix` separates plugins and configurations in shared data.
     pub fn new(config: CacheConfig, prefix: String) -> Self {
-        let l1 = L1::new(config.l1_entries);
+        let l1 = Bounded::new(config.l1_entries);
         let watermarks = Watermarks::new(format!("{prefix}w/"));
         Self { config, prefix, secret: None, l1, watermarks }
     }

@@ -17,12 +17,15 @@
 )]
 
 pub mod authn;
+pub mod bounded;
 pub mod cache;
 pub mod catalogue;
 pub mod config;
 pub mod gate;
 pub mod host;
 pub mod metrics;
+#[cfg(test)]
+mod mock;
 pub mod operation;
 pub mod policy_client;
 pub mod refusal;

@@ -2,6 +2,7 @@
 //! that are under way.
 
 use crate::authn::Unauthenticated;
+use crate::authn::issuers::Issuers;
 use crate::cache::{Cache, Fingerprint};
 use crate::config::{Config, ConfigError};
 use crate::contract as pb;
@@ -56,6 +57,7 @@ pub struct Worker {
     pub replies: Replies,
     pub client: PolicyClient,
     pub cache: Cache,
+    pub issuers: Issuers,
     pub metrics: Metrics,
     /// Bodies have been seen while headers were held: `allow_on_headers_stop_iteration` is set.
     pub sees_bodies: bool,
@@ -76,6 +78,7 @@ impl Worker {
             replies: Replies::new(&config),
             client: PolicyClient::new(&config.policy),
             cache: Cache::new(config.cache.clone(), shared_prefix(&plugin, json)),
+            issuers: Issuers::new(config.jwt.as_ref())?,
             metrics: Metrics::define(host),
             surface,
             config,
@@ -130,10 +133,12 @@ impl Worker {
     pub fn verify<H: Host>(
         &mut self,
         host: &H,
-        _token: &str,
+        token: &str,
     ) -> Result<pb::Subject, Unauthenticated> {
-        self.metrics.count(host, Count::JwtRefused);
-        Err(Unauthenticated::bearer("jwt_not_accepted", "no issuer is configured"))
+        let verified = self.issuers.verify(host, token, host.now_ms());
+        let count = if verified.is_ok() { Count::JwtVerified } else { Count::JwtRefused };
+        self.metrics.count(host, count);
+        verified
     }
 
     pub fn owns(&self, token: Token) -> bool {

@@ -1,0 +1,373 @@
+//! Every way in which a token may lie, each refused for its own reason, beside a genuine one.
+
+use super::*;
+use crate::config::Config;
+use crate::mock::Mock;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jwt_simple::prelude::*;
+use serde_json::{Value, json};
+
+/// Tokens of a throw-away key that exists nowhere any more; they end in 2096.
+const RSA_PUBLIC: &str = "-----BEGIN PUBLIC KEY-----\nMIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEAtxR4oGQPKi2er/nA8+sW\nZUz6gus65PAsv1HC296cEZGXRgHS//lnM1NlQQBT4S8/E2GcndpejNacNAh5cYvY\nu7WAmvPTiAfUsRe1YZWbzR7DImff3acblLXaoynW5OaC6tHUJnpstSo1tvI/jtrT\nM+YD1pdJOFRdP6RV3mX/tqw/h/dhgYQyOUyZzTKHESD2+gvJz4uwOuv/v0S6Ua26\nVMKchQ1SRK+iUJk19ZYGrvT90A51uqs7pJToBgqiWtKcJ8BVy4s+tEkrxbFyUfIW\n3oYCmBlMcf8B0XFiWaa92TFyHDQ6kRUhVO5liwTjrwmfB9eb6IOAEZxH0PzfUqHV\nbQIDAQAB\n-----END PUBLIC KEY-----\n";
+const RS256_TOKEN: &str = "eyJhbGciOiJSUzI1NiIsInR5cCI6IkpXVCIsImtpZCI6InIxIn0.eyJpc3MiOiJodHRwczovL2lkcC5leGFtcGxlIiwiYXVkIjoibWxmbG93Iiwic3ViIjoiYWxpY2UiLCJleHAiOjQwMDAwMDAwMDAsImlhdCI6MTcwMDAwMDAwMH0.gaE5UQzqdxjuUDKRAGKTL4Ez7B5uf9XWnrLJDwCKM_Dt3256MtXbLjpe8WCjMKttPmRvNRBPADLvLw1hKlSr9icePg1-KDUYzq5ZdVyWD7WNa1i7RXsU9xjbw6mGkoHizToUze6O6F0y-GrxyBcyUd18FZttvDeEg-jUbFFdIf92kIzUDcQjxEyS8LEkXLhiUoJXNpzGwdqQP-UII7ZaEQCQxGkRfeyXiItFCf4XUFRqR7oEsrEPCAN7QKb1LeDP-0cK31OyBMhzYU0-SI-XVgnncjNTWiIysk1E7dUBH_cUJkxuaQel3dYgvMPyDhy12qWeR8IFOO3c64neFg1qRw";
+const PS256_TOKEN: &str = "eyJhbGciOiJQUzI1NiIsInR5cCI6IkpXVCIsImtpZCI6InIxIn0.eyJpc3MiOiJodHRwczovL2lkcC5leGFtcGxlIiwiYXVkIjoibWxmbG93Iiwic3ViIjoiYWxpY2UiLCJleHAiOjQwMDAwMDAwMDAsImlhdCI6MTcwMDAwMDAwMH0.ZadjEIunMUX4gpkCh68hlncu_lenLukLdtdp617hcNYsplmaL58T2ipvwntcaQIdy4mY1SW060I526eMm7h6t-r6rusqU56uuOQZAEATLro26bvn1R2RR_vflBw6r5iXLy51MMRzzmys8gaIrsbd9OIM2I43GP7Vnidz75G3zDrLUMSXY0VgSWOZLWdK96Fzc_wQ1ZD-iYuz2m2AWHscaq5xFEZJOtAuy0ngcaJV6P_ZkwjAgY9eM6dIHFjvL7yNVHIgaArNapBNSRYmpOiFND4NFdXp6NWbytOnzrCUVdW8EXiJRBO0jjuSsngrcVgdZr33QVwxVKkmcVWNWevZNg";
+
+const NOW: u64 = Mock::START_MS / 1000;
+
+struct Idp {
+    ec: ES256KeyPair,
+    ed: Ed25519KeyPair,
+    stranger: ES256KeyPair,
+}
+
+impl Idp {
+    fn new() -> Self {
+        Self {
+            ec: ES256KeyPair::generate(),
+            ed: Ed25519KeyPair::generate(),
+            stranger: ES256KeyPair::generate(),
+        }
+    }
+
+    fn issuers(&self) -> Issuers {
+        let ec = json!({"kid": "e1", "algorithm": "ES256", "key": self.ec.public_key().to_pem().unwrap()});
+        let ed = json!({"kid": "d1", "algorithm": "EdDSA", "key": self.ed.public_key().to_pem()});
+        let rsa = json!({"kid": "r1", "algorithm": "RS256", "key": RSA_PUBLIC});
+        let other = json!({"kid": "e1", "algorithm": "ES256", "key": self.stranger.public_key().to_pem().unwrap()});
+        let config = json!({
+            "policy": {"cluster": "p"},
+            "jwt": {"leeway_seconds": 30, "issuers": [
+                {"name": "corp", "issuer": "https://idp.example", "audiences": ["mlflow"],
+                 "algorithms": ["RS256", "ES256", "EdDSA"], "pem": [ec, ed, rsa],
+                 "groups_claim": "realm.groups", "username_prefix": "corp:",
+                 "required_claims": {"hd": "example"}},
+                {"name": "other", "issuer": "https://other.example", "audiences": ["mlflow"],
+                 "algorithms": ["ES256"], "pem": [other]},
+                {"name": "plain", "issuer": "https://plain.example", "audiences": ["mlflow"],
+                 "algorithms": ["ES256"]},
+            ]},
+        });
+        let config = Config::parse(config.to_string().as_bytes()).unwrap();
+        Issuers::new(config.jwt.as_ref()).unwrap()
+    }
+}
+
+fn claims() -> Value {
+    json!({
+        "iss": "https://idp.example", "aud": "mlflow", "sub": "alice", "hd": "example",
+        "exp": NOW + 600, "iat": NOW - 5, "nbf": NOW - 5, "realm": {"groups": ["b", "a", "b"]},
+    })
+}
+
+fn b64(bytes: &[u8]) -> String {
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+/// A token of exactly these bytes, signed with the key behind `e1`.
+fn raw(idp: &Idp, header: &str, payload: &str) -> String {
+    signed_by(&idp.ec, header, payload)
+}
+
+fn signed_by(key: &ES256KeyPair, header: &str, payload: &str) -> String {
+    let text = format!("{}.{}", b64(header.as_bytes()), b64(payload.as_bytes()));
+    // jwt-simple signs only tokens that it has made itself.
+    use p256::ecdsa::signature::Signer;
+    let key = p256::ecdsa::SigningKey::from_slice(&key.to_bytes()).unwrap();
+    let signature: p256::ecdsa::Signature = key.sign(text.as_bytes());
+    format!("{text}.{}", b64(&signature.to_bytes()))
+}
+
+fn token(idp: &Idp, claims: &Value) -> String {
+    raw(idp, r#"{"alg":"ES256","kid":"e1"}"#, &claims.to_string())
+}
+
+fn verify(issuers: &mut Issuers, token: &str) -> Result<pb::VerifiedIdentity, &'static str> {
+    match issuers.verify(&Mock::new(), token, Mock::START_MS) {
+        Ok(subject) => match subject.kind {
+            Some(Kind::Verified(identity)) => Ok(identity),
+            _ => Err("not verified"),
+        },
+        Err(error) => Err(error.reason),
+    }
+}
+
+fn reason(idp: &Idp, token: &str) -> &'static str {
+    verify(&mut idp.issuers(), token).err().unwrap_or("accepted")
+}
+
+fn with(name: &str, value: Value) -> Value {
+    let mut claims = claims();
+    claims[name] = value;
+    claims
+}
+
+fn without(name: &str) -> Value {
+    let mut claims = claims();
+    claims.as_object_mut().unwrap().remove(name);
+    claims
+}
+
+#[test]
+fn a_genuine_token_is_accepted_with_prefix_and_groups() {
+    let idp = Idp::new();
+    let identity = verify(&mut idp.issuers(), &token(&idp, &claims())).unwrap();
+    assert_eq!(identity.issuer, "corp");
+    assert_eq!(identity.username, "corp:alice");
+    assert_eq!(identity.groups, ["a", "b"]);
+    assert_eq!(identity.expires_at, (NOW + 600) as i64);
+}
+
+#[test]
+fn tokens_of_every_algorithm_are_verified_by_the_rust_verifier() {
+    let idp = Idp::new();
+    let key = idp.ed.clone().with_key_id("d1");
+    let custom = Claims::with_custom_claims(json!({"hd": "example"}), Duration::from_days(3_650))
+        .with_issuer("https://idp.example")
+        .with_audience("mlflow")
+        .with_subject("bob");
+    let at_now = |mut claims: JWTClaims<Value>| {
+        claims.issued_at = Some(Duration::from_secs(NOW));
+        claims.invalid_before = None;
+        claims
+    };
+    let signed = key.sign(at_now(custom)).unwrap();
+    assert_eq!(reason(&idp, &signed), "accepted");
+    let signed = Signed { token: RS256_TOKEN, text: "", signature: &[], now: NOW };
+    let keys = idp.issuers();
+    let rsa = &keys.issuers[0].configured[2];
+    assert_eq!(RustVerifier.verify(&signed, crate::config::Algorithm::RS256, rsa), Verdict::Good);
+    let pss = Signed { token: PS256_TOKEN, ..signed };
+    assert_eq!(RustVerifier.verify(&pss, crate::config::Algorithm::PS256, rsa), Verdict::Good);
+    assert_eq!(RustVerifier.verify(&pss, crate::config::Algorithm::RS256, rsa), Verdict::Bad);
+    assert_eq!(RustVerifier.verify(&signed, crate::config::Algorithm::PS256, rsa), Verdict::Bad);
+}
+
+#[test]
+fn a_claim_that_is_missing_odd_or_foreign_is_refused_for_its_own_reason() {
+    let idp = Idp::new();
+    let cases: &[(Value, &str)] = &[
+        (without("exp"), "jwt_no_expiry"),
+        (with("exp", json!((NOW + 600).to_string())), "jwt_time"),
+        (with("exp", json!(u64::MAX)), "jwt_time"),
+        (with("exp", json!(-1)), "jwt_time"),
+        (with("exp", json!(1e300)), "jwt_time"),
+        (with("exp", json!(null)), "jwt_time"),
+        (with("exp", json!(NOW - 31)), "jwt_expired"),
+        (with("exp", json!(NOW - 30)), "jwt_expired"),
+        (with("nbf", json!(NOW + 31)), "jwt_not_yet_valid"),
+        (with("nbf", json!("soon")), "jwt_time"),
+        (with("iat", json!(NOW + 31)), "jwt_from_the_future"),
+        (without("aud"), "jwt_audience"),
+        (with("aud", json!("mlflow2")), "jwt_audience"),
+        (with("aud", json!("MLFLOW")), "jwt_audience"),
+        (with("aud", json!([])), "jwt_audience"),
+        (with("aud", json!({"mlflow": 1})), "jwt_audience"),
+        (without("iss"), "jwt_issuer"),
+        (with("iss", json!("https://idp.example/")), "jwt_issuer"),
+        (with("iss", json!("https://idp.example.evil")), "jwt_issuer"),
+        (with("iss", json!("HTTPS://idp.example")), "jwt_issuer"),
+        (with("iss", json!(["https://idp.example"])), "jwt_issuer"),
+        (without("sub"), "jwt_no_username"),
+        (with("sub", json!(null)), "jwt_no_username"),
+        (with("sub", json!(7)), "jwt_no_username"),
+        (with("sub", json!(["alice"])), "jwt_no_username"),
+        (with("sub", json!("")), "jwt_username"),
+        (with("sub", json!("alice\u{0}")), "jwt_username"),
+        (with("sub", json!(" alice")), "jwt_username"),
+        (with("sub", json!("a".repeat(300))), "jwt_username"),
+        (with("preferred_username", json!(7)), "jwt_no_username"),
+        (without("hd"), "jwt_required_claim"),
+        (with("hd", json!("example2")), "jwt_required_claim"),
+        (with("realm", json!({"groups": [1]})), "jwt_groups"),
+        (with("realm", json!({"groups": vec!["g"; 1000]})), "jwt_groups"),
+        (with("exp", json!(NOW - 29)), "accepted"),
+        (with("exp", json!(NOW as f64 + 600.5)), "accepted"),
+        (with("nbf", json!(NOW + 30)), "accepted"),
+        (with("aud", json!(["x", "mlflow"])), "accepted"),
+        (with("realm", json!({"groups": "a, b"})), "accepted"),
+        (without("realm"), "accepted"),
+    ];
+    for (claims, expected) in cases {
+        assert_eq!(reason(&idp, &token(&idp, claims)), *expected, "{claims}");
+    }
+}
+
+#[test]
+fn a_header_that_chooses_its_own_rules_is_refused() {
+    let idp = Idp::new();
+    let payload = claims().to_string();
+    for (header, expected) in [
+        (r#"{"alg":"none"}"#, "jwt_algorithm"),
+        (r#"{"alg":"None","kid":"e1"}"#, "jwt_algorithm"),
+        (r#"{"alg":"HS256","kid":"e1"}"#, "jwt_algorithm"),
+        (r#"{"alg":"es256","kid":"e1"}"#, "jwt_algorithm"),
+        (r#"{"alg":["ES256"],"kid":"e1"}"#, "jwt_algorithm"),
+        (r#"{"kid":"e1"}"#, "jwt_algorithm"),
+        (r#"{"alg":"ES384","kid":"e1"}"#, "jwt_algorithm"),
+        (r#"{"alg":"RS256","kid":"e1"}"#, "jwt_kid"),
+        (r#"{"alg":"EdDSA","kid":"e1"}"#, "jwt_kid"),
+        (r#"{"alg":"ES256","kid":"e2"}"#, "jwt_kid"),
+        (r#"{"alg":"ES256","kid":"../../e1"}"#, "jwt_kid"),
+        (r#"{"alg":"ES256","kid":7}"#, "jwt_kid"),
+        (r#"{"alg":"ES256","kid":"e1","jku":"http://evil"}"#, "jwt_header"),
+        (r#"{"alg":"ES256","kid":"e1","x5u":"http://evil"}"#, "jwt_header"),
+        (r#"{"alg":"ES256","kid":"e1","jwk":{}}"#, "jwt_header"),
+        (r#"{"alg":"ES256","kid":"e1","crit":["b64"],"b64":false}"#, "jwt_header"),
+        (r#"{"alg":"ES256","kid":"e1","typ":"logout+jwt"}"#, "jwt_type"),
+        (r#"{"alg":"ES256","alg":"none","kid":"e1"}"#, "jwt_malformed"),
+        (r#"["ES256"]"#, "jwt_malformed"),
+        (r#"{"alg":"ES256","kid":"e1","typ":"at+jwt"}"#, "accepted"),
+        // Without a kid the one key of the algorithm is meant.
+        (r#"{"alg":"ES256"}"#, "accepted"),
+    ] {
+        assert_eq!(reason(&idp, &raw(&idp, header, &payload)), expected, "{header}");
+    }
+    let long = format!(r#"{{"alg":"ES256","kid":"{}"}}"#, "k".repeat(10_000));
+    assert_eq!(reason(&idp, &raw(&idp, &long, &payload)), "jwt_kid");
+}
+
+#[test]
+fn what_is_not_signed_by_the_named_issuer_is_refused() {
+    let idp = Idp::new();
+    let header = r#"{"alg":"ES256","kid":"e1"}"#;
+    let genuine = token(&idp, &claims());
+    let (text, signature) = genuine.rsplit_once('.').unwrap();
+    let other = signed_by(&idp.stranger, header, &claims().to_string());
+    assert_eq!(reason(&idp, &other), "jwt_signature", "the same kid at another issuer");
+    assert_eq!(reason(&idp, &format!("{text}.")), "jwt_signature");
+    assert_eq!(reason(&idp, &format!("{text}.{}", b64(&[0; 64]))), "jwt_signature");
+    assert_eq!(reason(&idp, &format!("{text}.{}", b64(&[0; 63]))), "jwt_signature");
+    let changed = format!(
+        "{}.{}.{signature}",
+        b64(header.as_bytes()),
+        b64(with("sub", json!("root")).to_string().as_bytes())
+    );
+    assert_eq!(reason(&idp, &changed), "jwt_signature");
+    let replayed = with("iss", json!("https://other.example"));
+    assert_eq!(reason(&idp, &token(&idp, &replayed)), "jwt_signature", "cross-issuer");
+    let keyless = with("iss", json!("https://plain.example"));
+    assert_eq!(reason(&idp, &token(&idp, &keyless)), "jwt_kid", "an issuer without keys");
+}
+
+#[test]
+fn malformed_tokens_are_refused() {
+    let idp = Idp::new();
+    let genuine = token(&idp, &claims());
+    let header = r#"{"alg":"ES256","kid":"e1"}"#;
+    for malformed in [
+        "..".to_owned(),
+        format!("{genuine}."),
+        format!("{genuine}.x"),
+        format!("{genuine}=="),
+        genuine.replacen('.', "..", 1),
+        raw(&idp, header, r#"{"sub":"a","sub":"b"}"#),
+        raw(&idp, header, r#"{"sub":"a","x":{"y":1,"y":2}}"#),
+        raw(&idp, header, r#"["sub"]"#),
+        raw(&idp, header, "\u{feff}{}"),
+        raw(&idp, header, &format!(r#"{{"x":{}{}}}"#, "[".repeat(500), "]".repeat(500))),
+    ] {
+        assert_eq!(reason(&idp, &malformed), "jwt_malformed", "{malformed:.80}");
+    }
+}
+
+#[test]
+fn a_verified_token_is_not_verified_again_until_it_ends_or_keys_change() {
+    let idp = Idp::new();
+    let mut issuers = idp.issuers();
+    let host = Mock::new();
+    *host.0.foreign.borrow_mut() = Some(vec![0x08, 0x01]);
+    let genuine = token(&idp, &claims());
+    let at = |issuers: &mut Issuers, ms| issuers.verify(&host, &genuine, ms).is_ok();
+    assert!(at(&mut issuers, Mock::START_MS));
+    // From here on the host calls every signature bad.
+    *host.0.foreign.borrow_mut() = Some(vec![0x08, 0x00]);
+    assert!(at(&mut issuers, Mock::START_MS + 1000), "remembered");
+    assert!(!at(&mut issuers, Mock::START_MS + 600_000), "at its end it is checked again");
+    issuers.push("plain", r#"{"keys":[]}"#, 1);
+    assert!(!at(&mut issuers, Mock::START_MS + 1000), "other keys: checked again");
+}
+
+#[test]
+fn the_host_is_given_der_and_only_its_plain_yes_counts() {
+    let idp = Idp::new();
+    let host = Mock::new();
+    let genuine = token(&idp, &claims());
+    for (answer, good) in [
+        (&b"\x08\x01"[..], true),
+        (b"\x08\x00", false),
+        (b"", false),
+        (b"\x12\x02no", false),
+        (b"\xff\xff", false),
+    ] {
+        *host.0.foreign.borrow_mut() = Some(answer.to_vec());
+        let verdict = idp.issuers().verify(&host, &genuine, Mock::START_MS).is_ok();
+        assert_eq!(verdict, good, "{answer:?}");
+    }
+    let sent = host.0.foreign_arguments.borrow();
+    let spki = idp.ec.public_key().to_der().unwrap();
+    assert!(sent.windows(spki.len()).any(|window| window == spki));
+}
+
+#[test]
+fn keys_of_a_jwks_are_pinned_and_odd_ones_skipped() {
+    let idp = Idp::new();
+    let point = idp.ec.public_key().public_key().to_bytes_uncompressed();
+    let ec = |extra: Value| {
+        let mut key = json!({"kty": "EC", "crv": "P-256", "kid": "j1",
+            "x": b64(&point[1..33]), "y": b64(&point[33..65])});
+        for (name, value) in extra.as_object().unwrap() {
+            key[name] = value.clone();
+        }
+        key
+    };
+    let allowed = [crate::config::Algorithm::ES256, crate::config::Algorithm::RS256];
+    let count = |key: Value| key::from_jwks(&json!({"keys": [key]}), &allowed).unwrap().len();
+    assert_eq!(count(ec(json!({}))), 1);
+    assert_eq!(count(ec(json!({"use": "sig", "alg": "ES256", "key_ops": ["verify"]}))), 1);
+    assert_eq!(count(ec(json!({"use": "enc"}))), 0);
+    assert_eq!(count(ec(json!({"alg": "ES384"}))), 0);
+    assert_eq!(count(ec(json!({"alg": "HS256"}))), 0);
+    assert_eq!(count(ec(json!({"key_ops": ["sign"]}))), 0);
+    assert_eq!(count(ec(json!({"x": b64(&[0; 32])}))), 0, "not on the curve");
+    assert_eq!(count(json!({"kty": "oct", "k": "AAAA", "kid": "j1"})), 0);
+    assert_eq!(count(json!({"kty": "RSA", "n": b64(&[0xff; 64]), "e": "AQAB"})), 0, "512 bits");
+    assert!(key::from_jwks(&json!({"keys": vec![json!({}); 65]}), &allowed).is_err());
+    assert!(key::from_jwks(&json!("<html>"), &allowed).is_err());
+
+    let mut issuers = idp.issuers();
+    let keys = json!({"keys": [json!({"kty": "oct"}), ec(json!({}))]}).to_string();
+    issuers.push("plain", &keys, 2);
+    let mut claims = with("iss", json!("https://plain.example"));
+    claims["sub"] = json!("carol");
+    let pushed = raw(&idp, r#"{"alg":"ES256","kid":"j1"}"#, &claims.to_string());
+    assert_eq!(verify(&mut issuers, &pushed).unwrap().username, "carol");
+    issuers.push("plain", r#"{"keys":[]}"#, 1);
+    assert!(verify(&mut issuers, &pushed).is_ok(), "an older set does not replace a newer one");
+    issuers.push("plain", r#"{"keys":[]}"#, 3);
+    assert_eq!(verify(&mut issuers, &pushed).unwrap_err(), "jwt_kid", "a key that is gone");
+}
+
+#[test]
+fn a_flood_of_forged_tokens_is_refused_without_checking_each() {
+    let idp = Idp::new();
+    let mut issuers = idp.issuers();
+    let host = Mock::new();
+    *host.0.foreign.borrow_mut() = Some(vec![0x08, 0x00]);
+    let forged = token(&idp, &claims());
+    let mut reasons = std::collections::BTreeMap::new();
+    for _ in 0..CHECKS_PER_SECOND + 10 {
+        let error = issuers.verify(&host, &forged, Mock::START_MS).unwrap_err();
+        *reasons.entry(error.reason).or_insert(0_u32) += 1;
+    }
+    assert_eq!(reasons["jwt_signature"], CHECKS_PER_SECOND);
+    assert_eq!(reasons["jwt_flood"], 10);
+    let later = issuers.verify(&host, &forged, Mock::START_MS + 1000).unwrap_err();
+    assert_eq!(later.reason, "jwt_signature");
+}
+
+#[test]
+fn without_an_issuer_every_jwt_is_refused() {
+    let mut none = Issuers::new(None).unwrap();
+    assert_eq!(verify(&mut none, RS256_TOKEN).unwrap_err(), "jwt_issuer");
+}
