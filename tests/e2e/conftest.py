@@ -30,11 +30,15 @@ def gate(tmp_path_factory, store, identity_provider):
     directory = tmp_path_factory.mktemp("gate")
     plugin_config = directory / "plugin.json"
     plugin_config.write_text(json.dumps(identity_provider.plugin_config()))
+    server_config = directory / "server.toml"
+    # Hundreds of bad credentials come from one address here.
+    server_config.write_text("max_failures = 1000\n")
     mlflow_port = free_port()
     recorder = Recorder(mlflow_port)
     demo = Demo(
         directory / "data",
         *("--listen", "127.0.0.1:0", "--store", store, "--plugin-config", plugin_config),
+        *("--server-config", server_config),
         *("--mlflow-port", mlflow_port, "--mlflow-through", recorder.port),
         "--policy-server-may-end",
     )

@@ -88,7 +88,7 @@ class Gate:
         return name, password
 
     def grant(self, user, level, resource, pattern):
-        self.mlgate("grant", user, level, resource, pattern)
+        self.mlgate("grant", user, resource, pattern, level)
 
     def revoke(self, user, resource, pattern):
         self.mlgate("revoke", user, resource, pattern)

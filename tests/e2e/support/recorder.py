@@ -21,7 +21,7 @@ class Recorder:
         self.port = self._listener.getsockname()[1]
         self._lock = threading.Lock()
         self._kept = bytearray()
-        self._received = 0
+        self.received = 0
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self):
@@ -32,12 +32,12 @@ class Recorder:
         """Fails unless MLflow receives nothing at all within the block."""
         self.settle()
         with self._lock:
-            before, start = self._received, len(self._kept)
+            before, start = self.received, len(self._kept)
         yield
         self.settle()
         with self._lock:
             heard = bytes(self._kept[start:])
-            assert self._received == before, f"MLflow received {heard[:2000]!r}"
+            assert self.received == before, f"MLflow received {heard[:2000]!r}"
 
     @contextlib.contextmanager
     def listening(self):
@@ -77,7 +77,7 @@ class Recorder:
 
     def _keep(self, data):
         with self._lock:
-            self._received += len(data)
+            self.received += len(data)
             if len(self._kept) < KEPT_BYTES:
                 self._kept += data
 

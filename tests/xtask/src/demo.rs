@@ -178,7 +178,7 @@ fn start(options: &Options, interrupt: &Interrupt, services: &mut Services) -> R
     })?;
     let health = format!("http://127.0.0.1:{mlflow_port}{}/health", mlflow::static_prefix());
     // First, because the policy server reads the tables that MLflow creates.
-    mlflow.wait_ready(interrupt, PATIENCE, || net::get_status(&health, None) == Some(200))?;
+    mlflow.wait_ready(interrupt, PATIENCE, || Ok(net::get_status(&health, None) == Some(200)))?;
     let mlflow_pid = mlflow.pid();
     services.push(mlflow);
 
@@ -195,7 +195,7 @@ fn start(options: &Options, interrupt: &Interrupt, services: &mut Services) -> R
         log: logs.join("policy-server.log"),
         expendable: options.policy_server_may_end,
     })?;
-    policy.wait_ready(interrupt, PATIENCE, || net::accepts(policy_port))?;
+    policy.wait_ready(interrupt, PATIENCE, || Ok(net::accepts(policy_port)))?;
     let policy_pid = policy.pid();
     services.push(policy);
 
@@ -222,7 +222,14 @@ fn start(options: &Options, interrupt: &Interrupt, services: &mut Services) -> R
         base64::prelude::BASE64_STANDARD.encode(format!("{}:{}", admin.user, admin.password));
     let authorization = format!("Basic {credential}");
     envoy.wait_ready(interrupt, PATIENCE, || {
-        net::get_status(&probe, Some(&authorization)) == Some(200)
+        match net::get_status(&probe, Some(&authorization)) {
+            Some(401) => bail!(
+                "the store knows another admin, or {} by another password: \
+                 give --admin-user and --admin-password",
+                admin.user
+            ),
+            status => Ok(status == Some(200)),
+        }
     })?;
     let envoy_pid = envoy.pid();
     services.push(envoy);

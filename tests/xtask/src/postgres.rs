@@ -93,13 +93,13 @@ pub fn start(
     )?
     .stopped_by(Signal::SIGINT);
     service.wait_ready(interrupt, Duration::from_secs(60), || {
-        postgres
+        let question = postgres
             .psql()
             .args(["--command", "select 1"])
             .stdout(Stdio::null())
             .stderr(Stdio::null())
-            .status()
-            .is_ok_and(|status| status.success())
+            .status()?;
+        Ok(question.success())
     })?;
     Ok((postgres, service))
 }

@@ -74,12 +74,12 @@ impl Service {
         &mut self,
         interrupt: &Interrupt,
         limit: Duration,
-        mut ready: impl FnMut() -> bool,
+        mut ready: impl FnMut() -> Result<bool>,
     ) -> Result<()> {
         let start = Instant::now();
         let came = interrupt.wait_until(limit, || {
             self.check()?;
-            Ok(ready())
+            ready()
         })?;
         if !came {
             bail!("{} was not ready after {} s; {}", self.name, limit.as_secs(), self.log_tail());
