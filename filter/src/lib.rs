@@ -31,6 +31,7 @@ pub mod policy_client;
 pub mod refusal;
 pub mod reply;
 pub mod requirement;
+pub mod response;
 pub mod rewrite;
 pub mod surface;
 pub mod vm;

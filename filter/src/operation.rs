@@ -131,7 +131,7 @@ pub enum Otherwise {
     Drop,
     /// Remove these fields of the row.
     Clear(&'static [Path]),
-    /// Tests or not: set `allowed_actions` to what the principal may do with the object.
+    /// Tests or not: set `allowed_actions` to what the principal may do with the object itself.
     Stamp { resource: ResourceType, id: RowId },
 }
 
@@ -140,7 +140,9 @@ pub enum Otherwise {
 pub enum RowTest {
     /// The principal may do `action` on the object, with the workspace grant as fallback.
     May { resource: ResourceType, action: Action, id: RowId },
-    /// The same for an object that is named by another kind of id.
+    /// The same without the fallback.
+    MayItself { resource: ResourceType, action: Action, id: RowId },
+    /// The same, without the fallback, for an object that is named by another kind of id.
     MayByReference { resource: ResourceType, action: Action, kind: ReferenceKind, id: RowId },
     /// READ on a registered model or prompt, whichever the row's own tags make it, and, where the
     /// row is a version, no DENY on that version tier.

@@ -363,7 +363,14 @@ const MCP_PAGES: Paging = Paging::Refill { default_size: Some(100) };
 pub const MCP_SERVERS: ResponseWork = {
     static REWRITE: Rewrite = Rewrite {
         rows: &[
-            drop_unless(&["mcp_servers", "[]"], &[may_read(R::McpServer, &["name"])]),
+            drop_unless(
+                &["mcp_servers", "[]"],
+                &[RowTest::MayItself {
+                    resource: R::McpServer,
+                    action: Action::Read,
+                    id: RowId::Field(&["name"]),
+                }],
+            ),
             Rows {
                 at: &["mcp_servers", "[]"],
                 keep: &[],
