@@ -39,6 +39,7 @@ use crate::surface::{Administration, Passage, Reading, Routed, read_head};
 use crate::worker::{Answered, Worker};
 use head::{CredentialHeader, Head};
 use permit::Permit;
+pub use response::PAGE_TIMEOUT_MS;
 use response::Response;
 
 /// How long a held request waits for a first sight of its body while none was ever seen, in ms.

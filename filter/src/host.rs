@@ -106,6 +106,17 @@ pub trait Host {
     /// The message of the gRPC callback that is running; `limit` bytes at most.
     fn received(&self, limit: usize) -> Result<Vec<u8>, HostError>;
 
+    /// Sends an HTTP request to a cluster, for the effective stream.
+    fn http_call(
+        &self,
+        cluster: &[u8],
+        headers: &Headers,
+        body: &[u8],
+        timeout_ms: u32,
+    ) -> Result<Token, HostError>;
+    /// Status and body of the HTTP answer whose callback is running; `limit` bytes at most.
+    fn http_answer(&self, limit: usize) -> Result<(u16, Vec<u8>), HostError>;
+
     /// Makes the following calls act on another stream.
     fn set_effective(&self, context: ContextId) -> Result<(), HostError>;
     fn foreign(&self, function: &str, arguments: &[u8]) -> Result<Vec<u8>, HostError>;

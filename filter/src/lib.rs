@@ -32,7 +32,6 @@ pub mod refusal;
 pub mod reply;
 pub mod requirement;
 pub mod response;
-pub mod rewrite;
 pub mod surface;
 pub mod vm;
 pub mod wire;

@@ -20,6 +20,9 @@ pub struct State {
     pub properties: RefCell<BTreeMap<String, Vec<u8>>>,
     pub shared: RefCell<BTreeMap<String, Shared>>,
     pub calls: RefCell<Vec<(Token, String, Vec<u8>)>>,
+    /// Cluster, headers and body of every HTTP call.
+    pub http_calls: RefCell<Vec<(String, Headers, Vec<u8>)>>,
+    pub http_answer: RefCell<Option<(u16, Vec<u8>)>>,
     pub cancelled: RefCell<Vec<Token>>,
     pub closed: RefCell<Vec<Token>>,
     pub received: RefCell<Vec<u8>>,
@@ -198,6 +201,27 @@ impl Host for Mock {
     fn received(&self, limit: usize) -> Result<Vec<u8>, HostError> {
         let received = self.0.received.borrow();
         if received.len() > limit { Err(HostError::TooLarge) } else { Ok(received.clone()) }
+    }
+
+    fn http_call(
+        &self,
+        cluster: &[u8],
+        headers: &Headers,
+        body: &[u8],
+        _timeout_ms: u32,
+    ) -> Result<Token, HostError> {
+        if self.0.refuses_calls.get() {
+            return Err(HostError::BadArgument);
+        }
+        let mut calls = self.0.http_calls.borrow_mut();
+        let cluster = String::from_utf8_lossy(cluster).into_owned();
+        calls.push((cluster, headers.clone(), body.to_vec()));
+        Ok(Token(calls.len() as u32))
+    }
+
+    fn http_answer(&self, limit: usize) -> Result<(u16, Vec<u8>), HostError> {
+        let answer = self.0.http_answer.borrow().clone().ok_or(HostError::NotFound)?;
+        if answer.1.len() > limit { Err(HostError::TooLarge) } else { Ok(answer) }
     }
 
     fn set_effective(&self, context: ContextId) -> Result<(), HostError> {

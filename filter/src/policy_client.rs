@@ -5,7 +5,6 @@ use crate::config::PolicyConfig;
 use crate::contract as pb;
 use crate::host::{Call, Host, HostError, Token};
 use crate::operation::{Effect, EffectId, Operation};
-use crate::requirement::{ReferenceKind, ResourceType};
 use pb::subject::Kind;
 use prost::Message;
 
@@ -120,26 +119,6 @@ pub fn intent(effects: &[Effect]) -> Option<pb::CreationIntent> {
         }),
         _ => None,
     })
-}
-
-pub fn created(resource: ResourceType, id: String) -> pb::Effect {
-    let kind = pb::effect::Kind::Created(pb::Created { r#type: resource.into(), id });
-    pb::Effect { kind: Some(kind) }
-}
-
-pub fn deleted(resource: ResourceType, id: String) -> pb::Effect {
-    let kind = pb::effect::Kind::Deleted(pb::Deleted { r#type: resource.into(), id });
-    pb::Effect { kind: Some(kind) }
-}
-
-pub fn renamed(resource: ResourceType, from: String, to: String) -> pb::Effect {
-    let kind = pb::effect::Kind::Renamed(pb::Renamed { r#type: resource.into(), from, to });
-    pb::Effect { kind: Some(kind) }
-}
-
-pub fn owned(kind: ReferenceKind, id: String) -> pb::Effect {
-    let reference = pb::Reference { kind: kind.into(), id, parent: String::new() };
-    pb::Effect { kind: Some(pb::effect::Kind::Owned(reference)) }
 }
 
 /// Groups that came with a verified identity; they are not stored on the server.

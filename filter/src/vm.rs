@@ -113,6 +113,17 @@ impl<H: Host> Vm<H> {
         }
     }
 
+    /// A further page has come, or cannot be had.
+    pub fn on_page(&mut self, waiter: ContextId, token: Token) {
+        let Some(stream) = self.streams.get_mut(&waiter) else { return };
+        let Some(Some(worker)) = self.roots.get_mut(&stream.root) else { return };
+        if let Some((answered, owner)) = worker.land_page(&self.host, token)
+            && owner == waiter
+        {
+            stream.gate.on_answer(worker, &self.host, &answered);
+        }
+    }
+
     pub fn on_tick(&mut self, root: ContextId) {
         let Some(Some(worker)) = self.roots.get_mut(&root) else { return };
         let now_ms = self.host.now_ms();

@@ -6,8 +6,10 @@ use crate::authn::issuers::Issuers;
 use crate::cache::{Cache, Fingerprint};
 use crate::config::{Config, ConfigError};
 use crate::contract as pb;
-use crate::host::{ContextId, Host, HostError, Token};
+use crate::gate::PAGE_TIMEOUT_MS;
+use crate::host::{ContextId, Direction, Headers, Host, HostError, Token};
 use crate::metrics::{Count, Metrics};
+use crate::operation::Forward;
 use crate::policy_client::{MAX_ANSWER, Method, PolicyClient};
 use crate::reply::Replies;
 use crate::surface::SurfaceSettings;
@@ -34,8 +36,17 @@ pub enum Answered {
     Visible(Rc<pb::VisibleResponse>),
     Recorded(Rc<pb::RecordResponse>),
     Administered(Rc<pb::AdministerResponse>),
+    /// A further page from MLflow.
+    Page(Page),
     /// Any status but OK, and any answer that cannot be read.
     Failed,
+}
+
+/// MLflow's answer to a request of ours.
+#[derive(Debug, Clone)]
+pub struct Page {
+    pub status: u16,
+    pub body: Vec<u8>,
 }
 
 /// A question to the policy server.
@@ -65,6 +76,8 @@ pub struct Worker {
     pub leaks_headers: bool,
     flights: HashMap<Token, Flight>,
     by_key: HashMap<Fingerprint, Token>,
+    /// Further pages that are awaited. The proxy numbers them apart from calls.
+    pages: HashMap<Token, ContextId>,
 }
 
 impl Worker {
@@ -86,6 +99,7 @@ impl Worker {
             leaks_headers: false,
             flights: HashMap::new(),
             by_key: HashMap::new(),
+            pages: HashMap::new(),
         })
     }
 
@@ -127,6 +141,34 @@ impl Worker {
             },
         );
         Ok(())
+    }
+
+    /// Sends a request like the one that the effective stream has sent, to the same cluster.
+    pub fn fetch<H: Host>(
+        &mut self,
+        host: &H,
+        waiter: ContextId,
+        request: &Forward,
+    ) -> Result<(), HostError> {
+        let named = [&["xds", "cluster_name"][..], &["cluster_name"]];
+        let cluster =
+            named.iter().find_map(|path| host.property(path)).ok_or(HostError::NotFound)?;
+        let headers = page_head(&host.headers(Direction::Request)?, request);
+        let body = request.body.as_deref().unwrap_or_default();
+        let token = host.http_call(&cluster, &headers, body, PAGE_TIMEOUT_MS)?;
+        self.pages.insert(token, waiter);
+        self.metrics.count(host, Count::PagesFetched);
+        Ok(())
+    }
+
+    /// Takes a further page; gives the request that waits for it.
+    pub fn land_page<H: Host>(&mut self, host: &H, token: Token) -> Option<(Answered, ContextId)> {
+        let waiter = self.pages.remove(&token)?;
+        let answered = match host.http_answer(self.config.body_limit_bytes) {
+            Ok((status, body)) => Answered::Page(Page { status, body }),
+            Err(_) => Answered::Failed,
+        };
+        Some((answered, waiter))
     }
 
     /// The identity that a JWT proves.
@@ -180,6 +222,7 @@ impl Worker {
 
     /// A request is gone or has given up: nobody else waiting, the call is cancelled.
     pub fn forget<H: Host>(&mut self, host: &H, waiter: ContextId) {
+        self.pages.retain(|_, other| *other != waiter);
         let mut abandoned = Vec::new();
         for (token, flight) in &mut self.flights {
             flight.waiters.retain(|other| *other != waiter);
@@ -203,6 +246,33 @@ impl Worker {
         }
         Some(flight)
     }
+}
+
+/// The head that was sent, with the page's path and without what belongs to the connection or to
+/// the first body.
+fn page_head(sent: &Headers, request: &Forward) -> Headers {
+    const OWN: &[&[u8]] =
+        &[b":path", b"content-length", b"transfer-encoding", b"connection", b"expect", b"te"];
+    let query = request.path.split_once('?').map(|(_, query)| query);
+    let mut headers: Headers = Vec::new();
+    for (name, value) in sent {
+        if name == b":path" {
+            // Envoy may have rewritten the path on the way: only the query is ours.
+            let path = value.split(|&byte| byte == b'?').next().unwrap_or_default();
+            let mut target = path.to_vec();
+            if let Some(query) = query {
+                target.push(b'?');
+                target.extend_from_slice(query.as_bytes());
+            }
+            headers.push((name.clone(), target));
+        } else if !OWN.contains(&name.as_slice()) {
+            headers.push((name.clone(), value.clone()));
+        }
+    }
+    if let Some(body) = &request.body {
+        headers.push((b"content-length".to_vec(), body.len().to_string().into_bytes()));
+    }
+    headers
 }
 
 fn decode(method: Method, bytes: &[u8]) -> Answered {

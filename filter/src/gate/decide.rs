@@ -183,6 +183,7 @@ impl Gate {
                 return self.refused(worker, host, denied);
             }
         };
+        self.response.sends(&forward);
         worker.metrics.count(host, Count::Allowed);
         log::debug!(
             "mlgate: decision=allow reason={} revision={} route={} user={:?}",

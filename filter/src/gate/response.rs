@@ -8,12 +8,16 @@ use crate::config::{BodyMode, Mode};
 use crate::contract as pb;
 use crate::host::{Direction, Flow, Headers, Host};
 use crate::metrics::Count;
-use crate::operation::{Effect, EffectId, Operation, ResponseWork};
+use crate::operation::{Effect, Forward, Operation};
 use crate::policy_client::{self, Method};
 use crate::reply::Answer;
-use crate::rewrite::{self, Answers, Questions, Work};
-use crate::surface::json::{self, Object};
-use crate::worker::{Answered, Question, Worker};
+use crate::response::{
+    Next, Recording, ResponseError, Rewriting, effects, is_rewritable, recording,
+};
+use crate::worker::{Answered, Page, Question, Worker};
+
+/// How long a further page may take, in ms.
+pub const PAGE_TIMEOUT_MS: u32 = 15_000;
 
 /// The work on a response, and how far it is.
 #[derive(Debug)]
@@ -30,15 +34,22 @@ pub enum Response {
 
 #[derive(Debug)]
 pub enum Stage {
-    Visible(Object, Questions),
+    /// The policy server says which rows may be seen.
+    Visible,
+    /// MLflow sends a further page.
+    Page,
     /// With the body to send, where it changes.
     Record(Option<Vec<u8>>),
 }
 
 #[derive(Debug)]
 pub struct Plan {
-    work: Work,
+    rewriting: Option<Rewriting>,
+    /// What was sent upstream.
+    request: Forward,
     effects: Vec<Effect>,
+    /// In the contract's form, once the response is there.
+    recorded: Option<Result<Vec<pb::Effect>, ResponseError>>,
     username: String,
     groups: Vec<String>,
     workspace: String,
@@ -55,29 +66,31 @@ impl Response {
         mode: Mode,
     ) -> Self {
         let Some(principal) = &answer.principal else { return Self::Untouched };
-        let works = !principal.super_admin && mode == Mode::Enforce;
-        let work = Work {
-            what: if works { operation.response } else { ResponseWork::None },
-            graph: operation.graph.clone(),
-            denied_tiers: answer.denied_tiers.clone(),
-            username: principal.username.clone(),
-            scoped: answer
-                .scopes
-                .first()
-                .is_some_and(|scope| scope.all_but || scope.unlisted || !scope.allowed.is_empty()),
-        };
-        if !work.is_needed() && operation.effects.is_empty() {
+        let rewriting =
+            if mode == Mode::Enforce { Rewriting::plan(operation, answer) } else { None };
+        if rewriting.is_none() && operation.effects.is_empty() {
             return Self::Untouched;
         }
         Self::Planned(Box::new(Plan {
-            work,
+            rewriting,
+            request: Forward::default(),
             effects: operation.effects.clone(),
+            recorded: None,
             username: principal.username.clone(),
             groups: policy_client::groups(who),
             workspace: operation.workspace.clone().unwrap_or_default(),
             intent_id: answer.intent_id.clone(),
             revision: answer.revision,
         }))
+    }
+
+    /// Tells what is sent upstream: further pages are asked for like it.
+    pub fn sends(&mut self, request: &Forward) {
+        if let Self::Planned(plan) = self
+            && plan.rewriting.is_some()
+        {
+            plan.request = request.clone();
+        }
     }
 
     /// Whether the body will be read, so that upstream must not compress it.
@@ -92,39 +105,29 @@ impl Response {
 
 impl Plan {
     fn reads_body(&self) -> bool {
-        let from_response = |effect: &Effect| {
-            matches!(
-                effect,
-                Effect::Created { id: EffectId::Response(_), .. }
-                    | Effect::Owned { id: EffectId::Response(_), .. }
-            )
-        };
-        self.work.is_needed() || self.effects.iter().any(from_response)
+        self.rewriting.is_some() || recording(&self.effects) == Recording::Body
     }
 
-    /// The effects in the contract's form; `None` where an id is not in the response.
-    fn recorded(&self, body: Option<&Object>) -> Option<Vec<pb::Effect>> {
-        let known = |id: &EffectId| match id {
-            EffectId::Known(id) => Some(id.clone()),
-            EffectId::Response(path) => rewrite::id_at(body?, path),
+    fn head_refused(&self, headers: &Headers, status: u16) -> Option<&'static str> {
+        let value = |name: &[u8]| {
+            headers.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_slice())
         };
-        self.effects
-            .iter()
-            .map(|effect| {
-                Some(match effect {
-                    Effect::Created { resource, id } => {
-                        policy_client::created(*resource, known(id)?)
-                    }
-                    Effect::Deleted { resource, id } => {
-                        policy_client::deleted(*resource, id.clone())
-                    }
-                    Effect::Renamed { resource, from, to } => {
-                        policy_client::renamed(*resource, from.clone(), to.clone())
-                    }
-                    Effect::Owned { kind, id } => policy_client::owned(*kind, known(id)?),
-                })
-            })
-            .collect()
+        match is_rewritable(status, value(b"content-encoding"), value(b"content-type")) {
+            Ok(_) => None,
+            Err(error) => Some(reason(&error)),
+        }
+    }
+}
+
+/// A stable code for logs.
+const fn reason(error: &ResponseError) -> &'static str {
+    match error {
+        ResponseError::Encoded => "response_encoded",
+        ResponseError::NotJson => "response_not_json",
+        ResponseError::Malformed => "response_malformed",
+        ResponseError::Shape { .. } => "response_shape",
+        ResponseError::NoCreatedId { .. } => "response_without_id",
+        ResponseError::Answer => "policy_answer",
     }
 }
 
@@ -151,21 +154,19 @@ impl Gate {
             return self.refuse_response(worker, host, "no_headers");
         };
         // A refusal of MLflow's, or of Envoy's, has no rows and had no effects.
-        if !matches!(status_of(&headers), Some(200..=399)) {
-            return Flow::Continue;
-        }
+        let Some(status @ 200..=399) = status_of(&headers) else { return Flow::Continue };
         if end {
             // The length of an answer to HEAD tells how much there is.
-            if plan.work.is_needed() {
+            if plan.rewriting.is_some() {
                 let _ = host.remove_header(Direction::Response, b"content-length");
             }
-            return self.work(worker, host, plan, None, true);
+            return self.record(worker, host, plan, None, true);
         }
         if !plan.reads_body() {
-            return self.record(worker, host, plan, None, None, true);
+            return self.record(worker, host, plan, None, true);
         }
-        if is_encoded(&headers) {
-            return self.refuse_response(worker, host, "response_encoded");
+        if let Some(why) = plan.head_refused(&headers, status) {
+            return self.refuse_worked(worker, host, &plan, why);
         }
         self.response = Response::Buffering(plan);
         let wait = worker.config.body_timeout_ms;
@@ -222,66 +223,68 @@ impl Gate {
     }
 
     fn take_response<H: Host>(&mut self, worker: &mut Worker, host: &H) -> Flow {
-        let Response::Buffering(plan) = std::mem::replace(&mut self.response, Response::Untouched)
+        let Response::Buffering(mut plan) =
+            std::mem::replace(&mut self.response, Response::Untouched)
         else {
             return Flow::Hold;
         };
-        let body = host.body(Direction::Response, worker.config.body_limit_bytes);
-        let object = body.ok().and_then(|body| json::read_object(&body).ok());
-        match object {
-            Some(object) => self.work(worker, host, plan, Some(object), true),
-            None => self.refuse_response(worker, host, "response_unreadable"),
-        }
-    }
-
-    /// Asks which rows may be seen, where there are rows.
-    fn work<H: Host>(
-        &mut self,
-        worker: &mut Worker,
-        host: &H,
-        plan: Box<Plan>,
-        body: Option<Object>,
-        inline: bool,
-    ) -> Flow {
-        let Some(object) = body else {
-            return self.record(worker, host, plan, None, None, inline);
+        let Ok(body) = host.body(Direction::Response, worker.config.body_limit_bytes) else {
+            return self.refuse_worked(worker, host, &plan, "response_unreadable");
         };
-        let questions = plan.work.questions(&object);
-        if questions.is_empty() {
-            return self.rewrite_response(worker, host, plan, object, &Answers::default(), inline);
-        }
-        let request = pb::VisibleRequest {
-            username: plan.username.clone(),
-            groups: plan.groups.clone(),
-            workspace: plan.workspace.clone(),
-            questions: questions.to_contract(),
-            min_revision: plan.revision.max(worker.cache.watermarks.revision()),
+        // From MLflow's own words, before anything is cut.
+        plan.recorded = Some(effects(&plan.effects, &body));
+        let Some(rewriting) = &mut plan.rewriting else {
+            return self.record(worker, host, plan, None, true);
         };
-        let question =
-            Question { method: Method::Visible, message: &request, key: None, not_after_ms: None };
-        if worker.ask(host, self.id, &question).is_err() {
-            return self.refuse_response(worker, host, "policy_unreachable");
-        }
-        self.hold(worker, host, plan, Stage::Visible(object, questions))
-    }
-
-    /// Drops and clears what must not be seen, then records.
-    fn rewrite_response<H: Host>(
-        &mut self,
-        worker: &mut Worker,
-        host: &H,
-        plan: Box<Plan>,
-        body: Object,
-        answers: &Answers,
-        inline: bool,
-    ) -> Flow {
-        if !plan.work.is_needed() {
-            return self.record(worker, host, plan, Some(&body), None, inline);
-        }
         worker.metrics.count(host, Count::ResponsesFiltered);
-        let body = plan.work.apply(body, answers);
-        let bytes = body.to_bytes();
-        self.record(worker, host, plan, Some(&body), Some(bytes), inline)
+        let next = rewriting.body(&plan.request, &body);
+        self.advance(worker, host, plan, next, true)
+    }
+
+    /// Does what rewriting says comes next.
+    fn advance<H: Host>(
+        &mut self,
+        worker: &mut Worker,
+        host: &H,
+        mut plan: Box<Plan>,
+        next: Result<Next, ResponseError>,
+        inline: bool,
+    ) -> Flow {
+        match next {
+            Err(error) => {
+                log::error!("mlgate: {}: {error:?}", self.route);
+                self.refuse_worked(worker, host, &plan, reason(&error))
+            }
+            Ok(Next::Done(body)) => self.record(worker, host, plan, Some(body), inline),
+            Ok(Next::Ask(questions)) => {
+                let request = pb::VisibleRequest {
+                    username: plan.username.clone(),
+                    groups: plan.groups.clone(),
+                    workspace: plan.workspace.clone(),
+                    questions,
+                    min_revision: plan.revision.max(worker.cache.watermarks.revision()),
+                };
+                let question = Question {
+                    method: Method::Visible,
+                    message: &request,
+                    key: None,
+                    not_after_ms: None,
+                };
+                if worker.ask(host, self.id, &question).is_err() {
+                    return self.refuse_worked(worker, host, &plan, "policy_unreachable");
+                }
+                let wait = u64::from(worker.client.timeout_ms());
+                self.hold(host, plan, Stage::Visible, wait)
+            }
+            Ok(Next::Fetch(request)) => match worker.fetch(host, self.id, &request) {
+                Ok(()) => self.hold(host, plan, Stage::Page, u64::from(PAGE_TIMEOUT_MS)),
+                Err(error) => {
+                    log::warn!("mlgate: {}: no further page: {error:?}", self.route);
+                    let next = cut_short(&mut plan);
+                    self.advance(worker, host, plan, next, inline)
+                }
+            },
+        }
     }
 
     /// Makes the effects durable before the client sees success.
@@ -289,16 +292,20 @@ impl Gate {
         &mut self,
         worker: &mut Worker,
         host: &H,
-        plan: Box<Plan>,
-        body: Option<&Object>,
+        mut plan: Box<Plan>,
         bytes: Option<Vec<u8>>,
         inline: bool,
     ) -> Flow {
         if plan.effects.is_empty() {
             return self.release(worker, host, bytes.as_deref(), inline);
         }
-        let Some(effects) = plan.recorded(body) else {
-            return self.unrecorded(worker, host, &plan);
+        let recorded = plan.recorded.take().unwrap_or_else(|| effects(&plan.effects, &[]));
+        let effects = match recorded {
+            Ok(effects) => effects,
+            Err(error) => {
+                log::error!("mlgate: {}: {error:?}", self.route);
+                return self.unrecorded(worker, host, &plan);
+            }
         };
         let request = pb::RecordRequest {
             username: plan.username.clone(),
@@ -312,11 +319,12 @@ impl Gate {
         if worker.ask(host, self.id, &question).is_err() {
             return self.unrecorded(worker, host, &plan);
         }
-        self.hold(worker, host, plan, Stage::Record(bytes))
+        let wait = u64::from(worker.client.timeout_ms());
+        self.hold(host, plan, Stage::Record(bytes), wait)
     }
 
-    fn hold<H: Host>(&mut self, worker: &Worker, host: &H, plan: Box<Plan>, stage: Stage) -> Flow {
-        let wait = u64::from(worker.client.timeout_ms()).saturating_add(GRACE_MS);
+    fn hold<H: Host>(&mut self, host: &H, plan: Box<Plan>, stage: Stage, wait_ms: u64) -> Flow {
+        let wait = wait_ms.saturating_add(GRACE_MS);
         self.deadline_ms = Some(host.now_ms().saturating_add(wait));
         let holds_body = plan.reads_body();
         self.response = Response::Waiting(plan, stage);
@@ -329,16 +337,26 @@ impl Gate {
         host: &H,
         answered: &Answered,
     ) {
-        let Response::Waiting(plan, stage) =
+        let Response::Waiting(mut plan, stage) =
             std::mem::replace(&mut self.response, Response::Untouched)
         else {
             return;
         };
         self.deadline_ms = None;
         match (stage, answered) {
-            (Stage::Visible(object, questions), Answered::Visible(visible)) => {
-                let answers = questions.answered(&visible.answers);
-                self.rewrite_response(worker, host, plan, object, &answers, false);
+            (Stage::Visible, Answered::Visible(visible)) => {
+                let rewriting = plan.rewriting.as_mut().ok_or(ResponseError::Answer);
+                let next = rewriting.and_then(|rewriting| rewriting.answered(&visible.answers));
+                self.advance(worker, host, plan, next, false);
+            }
+            (Stage::Page, answered) => {
+                let next = match (&mut plan.rewriting, answered) {
+                    (Some(rewriting), Answered::Page(Page { status: 200, body })) => {
+                        rewriting.body(&plan.request, body)
+                    }
+                    _ => cut_short(&mut plan),
+                };
+                self.advance(worker, host, plan, next, false);
             }
             (Stage::Record(bytes), Answered::Recorded(recorded)) => {
                 // The creator's next request must not meet an older decision.
@@ -349,8 +367,8 @@ impl Gate {
                 worker.cache.watermarks.apply(host, &change);
                 self.release(worker, host, bytes.as_deref(), false);
             }
-            (Stage::Visible(..), _) => {
-                self.refuse_response(worker, host, "policy_unavailable");
+            (Stage::Visible, _) => {
+                self.refuse_worked(worker, host, &plan, "policy_unavailable");
             }
             (Stage::Record(_), _) => {
                 self.unrecorded(worker, host, &plan);
@@ -395,6 +413,21 @@ impl Gate {
         self.replace_response(worker, host, &answer)
     }
 
+    /// Refuses; where something was done, that comes first.
+    fn refuse_worked<H: Host>(
+        &mut self,
+        worker: &mut Worker,
+        host: &H,
+        plan: &Plan,
+        why: &str,
+    ) -> Flow {
+        if plan.effects.is_empty() {
+            self.refuse_response(worker, host, why)
+        } else {
+            self.unrecorded(worker, host, plan)
+        }
+    }
+
     /// It exists, but nobody owns it: say so, and who can help.
     fn unrecorded<H: Host>(&mut self, worker: &mut Worker, host: &H, plan: &Plan) -> Flow {
         worker.metrics.count(host, Count::RecordsFailed);
@@ -433,9 +466,6 @@ fn status_of(headers: &Headers) -> Option<u16> {
     std::str::from_utf8(value).ok()?.parse().ok()
 }
 
-/// Whether the body is compressed although the request did not ask for it.
-fn is_encoded(headers: &Headers) -> bool {
-    headers.iter().any(|(name, value)| {
-        name == b"content-encoding" && !value.eq_ignore_ascii_case(b"identity")
-    })
+fn cut_short(plan: &mut Plan) -> Result<Next, ResponseError> {
+    plan.rewriting.as_mut().ok_or(ResponseError::Answer)?.cut_short()
 }

@@ -89,6 +89,18 @@ unsafe extern "C" {
     fn proxy_grpc_send(token: u32, message: Ptr, size: usize, end: u32) -> u32;
     fn proxy_grpc_cancel(token: u32) -> u32;
     fn proxy_grpc_close(token: u32) -> u32;
+    fn proxy_http_call(
+        upstream: Ptr,
+        upstream_size: usize,
+        headers: Ptr,
+        headers_size: usize,
+        body: Ptr,
+        body_size: usize,
+        trailers: Ptr,
+        trailers_size: usize,
+        timeout: u32,
+        token: *mut u32,
+    ) -> u32;
     fn proxy_set_effective_context(context: u32) -> u32;
     fn proxy_call_foreign_function(
         name: Ptr,
@@ -110,10 +122,12 @@ unsafe extern "C" {
 
 const BUFFER_REQUEST: u32 = 0;
 const BUFFER_RESPONSE: u32 = 1;
+const BUFFER_HTTP_CALL: u32 = 4;
 const BUFFER_GRPC: u32 = 5;
 const BUFFER_PLUGIN_CONFIGURATION: u32 = 7;
 const MAP_REQUEST: u32 = 0;
 const MAP_RESPONSE: u32 = 2;
+const MAP_HTTP_CALL: u32 = 6;
 /// gRPC status of a local reply to a request that is not gRPC.
 const NO_GRPC_STATUS: i32 = -1;
 
@@ -373,6 +387,46 @@ impl Host for Envoy {
 
     fn received(&self, limit: usize) -> Result<Vec<u8>, HostError> {
         buffer(BUFFER_GRPC, limit)
+    }
+
+    fn http_call(
+        &self,
+        cluster: &[u8],
+        headers: &Headers,
+        body: &[u8],
+        timeout_ms: u32,
+    ) -> Result<Token, HostError> {
+        let headers = wire::encode_pairs(
+            headers.iter().map(|(name, value)| (name.as_slice(), value.as_slice())),
+        );
+        let trailers = wire::encode_pairs(std::iter::empty());
+        let mut token = 0_u32;
+        // SAFETY: pointers and lengths are of live slices, `token` is a live local.
+        check(unsafe {
+            proxy_http_call(
+                cluster.as_ptr(),
+                cluster.len(),
+                headers.as_ptr(),
+                headers.len(),
+                body.as_ptr(),
+                body.len(),
+                trailers.as_ptr(),
+                trailers.len(),
+                timeout_ms.max(1),
+                &mut token,
+            )
+        })?;
+        Ok(Token(token))
+    }
+
+    fn http_answer(&self, limit: usize) -> Result<(u16, Vec<u8>), HostError> {
+        // SAFETY: `fetch` passes pointers to live locals.
+        let bytes =
+            fetch(|data, size| unsafe { proxy_get_header_map_pairs(MAP_HTTP_CALL, data, size) })?;
+        let headers = wire::decode_pairs(&bytes).ok_or(HostError::BadArgument)?;
+        let status = headers.iter().find(|(name, _)| name == b":status");
+        let status = status.and_then(|(_, value)| std::str::from_utf8(value).ok()?.parse().ok());
+        Ok((status.ok_or(HostError::NotFound)?, buffer(BUFFER_HTTP_CALL, limit)?))
     }
 
     fn set_effective(&self, context: ContextId) -> Result<(), HostError> {

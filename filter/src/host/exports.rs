@@ -173,6 +173,18 @@ pub extern "C" fn proxy_on_grpc_close(_context: u32, token: u32, code: u32) {
     grpc(token, GrpcEvent::Closed(code));
 }
 
+/// Without headers the call has failed.
+#[unsafe(no_mangle)]
+pub extern "C" fn proxy_on_http_call_response(
+    context: u32,
+    token: u32,
+    _headers: u32,
+    _body_size: usize,
+    _trailers: u32,
+) {
+    enter((), |vm| vm.on_page(ContextId(context), Token(token)));
+}
+
 /// 1: the context may go at once. (Envoy ignores the answer for streams.)
 #[unsafe(no_mangle)]
 pub extern "C" fn proxy_on_done(context: u32) -> u32 {

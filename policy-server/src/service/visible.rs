@@ -85,14 +85,16 @@ impl Decider {
         } else {
             ModelKind::Model
         };
-        Ok(row(resource(question.r#type, family)?, id, wanted))
+        Ok(row(resource(question.r#type, family)?, id, wanted, question.point))
     }
 }
 
 /// A row of MLflow's list of that type; it is in the request's workspace, or MLflow would not
 /// have listed it.
-fn row(resource: crate::domain::ResourceType, id: &str, wanted: Action) -> Check {
-    Check::Ladder { rungs: listed(resource, id, wanted).into(), explicit_only: false }
+fn row(resource: crate::domain::ResourceType, id: &str, wanted: Action, point: bool) -> Check {
+    let [own, workspace] = listed(resource, id, wanted);
+    let rungs = if point { vec![own] } else { vec![own, workspace] };
+    Check::Ladder { rungs, explicit_only: false }
 }
 
 /// The id refers to something; what it belongs to decides.
@@ -106,5 +108,7 @@ async fn owner(
         rung(question.r#type, pb::rung::Key::OwnerOf(reference)),
         rung(pb::ResourceType::Workspace.into(), pb::rung::Key::Every(pb::Every {})),
     ];
-    Ok(translation.ladder(&rungs, false).await?)
+    let [own, _] = &rungs;
+    let asked = if question.point { std::slice::from_ref(own) } else { &rungs };
+    Ok(translation.ladder(asked, false).await?)
 }
