@@ -1,0 +1,48 @@
+//! MLflow's user API through the service, and the standard services beside it.
+
+use mlgate_policy_server::contract as pb;
+use tonic_health::pb::health_client::HealthClient;
+use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus};
+
+use crate::support::*;
+
+async fn call(server: &Fixture, subject: pb::Subject) -> pb::AdministerResponse {
+    let request = pb::AdministerRequest {
+        subject: Some(subject),
+        method: "GET".to_owned(),
+        path: "/api/2.0/mlflow/users/current".to_owned(),
+        ..Default::default()
+    };
+    server.client.clone().administer(request).await.unwrap().into_inner()
+}
+
+#[tokio::test]
+async fn the_current_user_is_who_authenticated() {
+    let server = fixture(&[]).await;
+    let response = call(&server, basic("reader", PASSWORD)).await;
+    assert_eq!(response.status, 200);
+    let body: serde_json::Value = serde_json::from_slice(&response.body).unwrap();
+    assert_eq!(body["user"]["username"], "reader");
+}
+
+#[tokio::test]
+async fn nobody_is_asked_for_a_password_by_the_browser() {
+    let server = fixture(&[]).await;
+    let response = call(&server, basic("reader", "wrong")).await;
+    assert_eq!(response.status, 401);
+    let asks = response.headers.iter().any(|header| {
+        header.name == "www-authenticate" && header.value == "Basic realm=\"mlflow\""
+    });
+    assert!(asks, "{:?}", response.headers);
+}
+
+#[tokio::test]
+async fn health_is_served() {
+    let server = fixture(&[]).await;
+    let mut health = HealthClient::new(server.channel.clone());
+    for service in ["", "mlgate.policy.v1.Policy"] {
+        let request = HealthCheckRequest { service: service.to_owned() };
+        let status = health.check(request).await.unwrap().into_inner().status();
+        assert_eq!(status, ServingStatus::Serving, "{service:?}");
+    }
+}

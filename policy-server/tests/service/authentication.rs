@@ -1,0 +1,240 @@
+//! Who is recognised, and what they may do then.
+
+use mlgate_policy_server::contract as pb;
+use mlgate_policy_server::contract::{Action, Outcome, ResourceType, Standing};
+use mlgate_policy_server::domain::{Level, ResourceType as Domain};
+use mlgate_policy_server::store::NewToken;
+
+use crate::support::*;
+
+#[tokio::test]
+async fn an_owner_updates_a_reader_reads_and_a_stranger_gets_nothing() {
+    let server = fixture(&[]).await;
+    for (user, action, expected) in [
+        ("owner", Action::Manage, Outcome::Allowed),
+        ("reader", Action::Read, Outcome::Allowed),
+        ("reader", Action::Update, Outcome::Denied),
+        ("stranger", Action::Read, Outcome::Denied),
+        ("root", Action::Delete, Outcome::Allowed),
+    ] {
+        let outcome = server.outcome(user, experiment("1", action)).await;
+        assert_eq!(outcome, expected, "{user} {action:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_allowed_answer_says_who_until_when_and_on_what_it_depends() {
+    let server = fixture(&[("decision_ttl", "30s")]).await;
+    let answer = server.ask("reader", vec![experiment("1", Action::Read)]).await;
+    assert_eq!(answer.principal.unwrap().username, "reader");
+    assert_eq!(answer.ttl_ms, 30_000);
+    // printf 'user:reader' | sha256sum
+    assert!(answer.depends_on.contains(&scope("user:reader")), "{:x?}", answer.depends_on);
+    assert!(answer.depends_on.len() >= 2, "the role with the grant is missing");
+    assert!(answer.revision >= 1);
+}
+
+fn scope(name: &str) -> u64 {
+    use sha2::Digest;
+    let digest = sha2::Sha256::digest(name);
+    u64::from_be_bytes(*digest.first_chunk().unwrap())
+}
+
+#[tokio::test]
+async fn wrong_empty_or_missing_credentials_are_unauthenticated() {
+    let server = fixture(&[]).await;
+    let wanted = || vec![experiment("1", Action::Read)];
+    for (username, password) in [
+        ("owner", "wrong"),
+        ("owner", ""),
+        ("", PASSWORD),
+        ("nobody", PASSWORD),
+        ("OWNER", PASSWORD),
+        ("owner", "mlg_not-a-token"),
+    ] {
+        let answer = server.request(request(basic(username, password), wanted())).await;
+        assert_eq!(answer.outcome(), Outcome::Unauthenticated, "{username:?} {password:?}");
+        assert_eq!(answer.principal, None);
+    }
+    let answer = server.request(pb::AuthorizeRequest::default()).await;
+    assert_eq!(answer.outcome(), Outcome::Unauthenticated);
+    let answer = server.request(request(bearer("anything"), wanted())).await;
+    assert_eq!(answer.outcome(), Outcome::Unauthenticated);
+}
+
+#[tokio::test]
+async fn a_guesser_is_throttled_and_the_user_elsewhere_is_not() {
+    let server = fixture(&[("max_failures", "3")]).await;
+    let from = |address: &str, password: &str| {
+        let mut request = request(basic("owner", password), vec![]);
+        request.info.as_mut().unwrap().client_address = address.to_owned();
+        request
+    };
+    for _ in 0..3 {
+        let answer = server.request(from("10.9.9.9", "guess")).await;
+        assert_eq!(answer.outcome(), Outcome::Unauthenticated);
+    }
+    let answer = server.request(from("10.9.9.9", "another guess")).await;
+    assert_eq!(answer.outcome(), Outcome::Throttled);
+    assert!(answer.retry_after_ms > 0);
+    let answer = server.request(from("10.1.1.1", PASSWORD)).await;
+    assert_eq!(answer.outcome(), Outcome::Allowed);
+}
+
+#[tokio::test]
+async fn a_verified_identity_has_its_groups_roles_and_expires() {
+    let server = fixture(&[]).await;
+    let identity = |expires_at| pb::Subject {
+        kind: Some(pb::subject::Kind::Verified(pb::VerifiedIdentity {
+            issuer: "idp".to_owned(),
+            username: "idp|alice".to_owned(),
+            groups: vec!["science".to_owned()],
+            expires_at,
+        })),
+    };
+    let now = std::time::SystemTime::now();
+    let now = now.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() as i64;
+    let wanted = || vec![experiment("1", Action::Read)];
+    let answer = server.request(request(identity(now + 10), wanted())).await;
+    assert_eq!(answer.outcome(), Outcome::Denied);
+    let role = server.store.create_role(&actor(), "default", "scientists", None).await.unwrap();
+    let pattern = mlgate_policy_server::domain::Pattern::literal("1");
+    let role = role.value.id;
+    server
+        .store
+        .add_role_permission(&actor(), role, Domain::Experiment, &pattern, Level::Read)
+        .await
+        .unwrap();
+    server.store.create_group(&actor(), "science").await.unwrap();
+    let mapped = server.store.add_group_role(&actor(), "science", role).await.unwrap();
+    let fresh = pb::AuthorizeRequest {
+        min_revision: mapped.revision,
+        ..request(identity(now + 10), wanted())
+    };
+    let answer = server.request(fresh).await;
+    assert_eq!(answer.outcome(), Outcome::Allowed);
+    assert!(answer.ttl_ms <= 10_000, "a decision outlives its credential: {}", answer.ttl_ms);
+    let answer = server.request(request(identity(now - 60), wanted())).await;
+    assert_eq!(answer.outcome(), Outcome::Unauthenticated);
+}
+
+#[tokio::test]
+async fn a_token_works_as_bearer_and_as_password_until_it_is_revoked() {
+    let server = fixture(&[]).await;
+    let new =
+        NewToken { username: "reader".to_owned(), name: "ci".to_owned(), ..NewToken::default() };
+    let (stored, secret) = server.store.create_token(&actor(), &new).await.unwrap().value;
+    let wanted = || vec![experiment("1", Action::Read)];
+    for subject in [
+        bearer(secret.expose()),
+        basic("reader", secret.expose()),
+        basic("__token__", secret.expose()),
+    ] {
+        let answer = server.request(request(subject, wanted())).await;
+        assert_eq!(answer.outcome(), Outcome::Allowed);
+        assert_eq!(answer.principal.unwrap().username, "reader");
+    }
+    let answer = server.request(request(basic("owner", secret.expose()), wanted())).await;
+    assert_eq!(answer.outcome(), Outcome::Unauthenticated, "a token is only its owner's");
+    let revoked = server.store.revoke_token(&actor(), stored.id).await.unwrap();
+    let after = pb::AuthorizeRequest {
+        min_revision: revoked.revision,
+        ..request(bearer(secret.expose()), wanted())
+    };
+    assert_eq!(server.request(after).await.outcome(), Outcome::Unauthenticated);
+}
+
+#[tokio::test]
+async fn a_scoped_token_of_an_administrator_only_reads() {
+    let server = fixture(&[]).await;
+    let new = NewToken {
+        username: "root".to_owned(),
+        name: "dashboard".to_owned(),
+        scopes: vec!["read".to_owned()],
+        ..NewToken::default()
+    };
+    let (_, secret) = server.store.create_token(&actor(), &new).await.unwrap().value;
+    for (action, expected) in [(Action::Read, Outcome::Allowed), (Action::Update, Outcome::Denied)]
+    {
+        let wanted = vec![experiment("1", action)];
+        let answer = server.request(request(bearer(secret.expose()), wanted)).await;
+        assert_eq!(answer.outcome(), expected, "{action:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_disabled_user_and_a_changed_password_stop_working_at_that_revision() {
+    let server = fixture(&[]).await;
+    assert_eq!(server.outcome("owner", experiment("1", Action::Read)).await, Outcome::Allowed);
+    server.store.set_disabled(&actor(), "owner", true).await.unwrap();
+    assert_eq!(
+        server.outcome("owner", experiment("1", Action::Read)).await,
+        Outcome::Unauthenticated
+    );
+    assert_eq!(server.outcome("reader", experiment("1", Action::Read)).await, Outcome::Allowed);
+    let hash = mlgate_policy_server::credentials::hash_new("another long password").unwrap();
+    server.store.set_password_hash(&actor(), "reader", hash.into()).await.unwrap();
+    assert_eq!(
+        server.outcome("reader", experiment("1", Action::Read)).await,
+        Outcome::Unauthenticated
+    );
+}
+
+#[tokio::test]
+async fn an_imported_password_hash_is_replaced_at_the_first_login() {
+    let server = fixture(&[]).await;
+    let imported = "{SHA}L55TUjtiq8FBorTWAZ0jy6g129A=".to_owned();
+    server.store.set_password_hash(&actor(), "owner", imported.into()).await.unwrap();
+    let min_revision = server.store.revision().await.unwrap();
+    let login = || pb::AuthorizeRequest {
+        min_revision,
+        ..request(basic("owner", "correct horse"), vec![])
+    };
+    assert_eq!(server.request(login()).await.outcome(), Outcome::Allowed);
+    use secrecy::ExposeSecret;
+    let user = server.store.user("owner").await.unwrap().unwrap();
+    assert!(user.password_hash.unwrap().expose_secret().starts_with("$argon2id$"));
+    assert_eq!(server.request(login()).await.outcome(), Outcome::Allowed);
+}
+
+#[tokio::test]
+async fn requirements_that_mean_nothing_are_refused_and_not_decided() {
+    let server = fixture(&[]).await;
+    let standing = |value| requirement(pb::requirement::Condition::Standing(value));
+    let any = |items| requirement(pb::requirement::Condition::AnyOf(pb::Requirements { items }));
+    let deep = (0..20).fold(standing(Standing::Authenticated.into()), |inner, _| any(vec![inner]));
+    for malformed in [
+        pb::Requirement::default(),
+        standing(0),
+        standing(99),
+        any(vec![]),
+        deep,
+        ladder(vec![]),
+        ladder(vec![pb::Rung::default()]),
+        on(ResourceType::Unspecified, "1", Action::Read),
+        on(ResourceType::Experiment, "1", Action::Unspecified),
+        on(ResourceType::Experiment, "", Action::Read),
+        on(ResourceType::Experiment, "01", Action::Read),
+        of(pb::ReferenceKind::Unspecified, "1", Action::Read),
+    ] {
+        for user in ["root", "owner"] {
+            let request = request(basic(user, PASSWORD), vec![malformed.clone()]);
+            let status = server.client.clone().authorize(request).await.unwrap_err();
+            assert_eq!(status.code(), tonic::Code::InvalidArgument, "{malformed:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_call_without_the_shared_token_is_refused() {
+    // The field has no flag, so that it is not seen in the list of processes.
+    let server = fixture(&[("shared_token", "0123456789abcdef0123456789abcdef")]).await;
+    let call = request(basic("owner", PASSWORD), vec![]);
+    let status = server.client.clone().authorize(call.clone()).await.unwrap_err();
+    assert_eq!(status.code(), tonic::Code::Unauthenticated);
+    let mut with = tonic::Request::new(call);
+    let token = "Bearer 0123456789abcdef0123456789abcdef".parse().unwrap();
+    with.metadata_mut().insert("authorization", token);
+    let answer = server.client.clone().authorize(with).await.unwrap().into_inner();
+    assert_eq!(answer.outcome(), Outcome::Allowed);
+}

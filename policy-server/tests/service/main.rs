@@ -1,0 +1,8 @@
+//! The services over real gRPC, on a SQLite store and a small tracking database.
+
+mod administration;
+mod authentication;
+mod lists;
+mod resolution;
+mod support;
+mod watching;

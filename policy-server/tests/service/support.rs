@@ -1,0 +1,214 @@
+//! A server on a real port, with a policy store and a tracking database of its own.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use mlgate_policy_server::config::{Config, Layers};
+use mlgate_policy_server::contract as pb;
+use mlgate_policy_server::contract::policy_client::PolicyClient;
+use mlgate_policy_server::credentials::hash_new;
+use mlgate_policy_server::domain::{Level, Pattern, ResourceType};
+use mlgate_policy_server::service::{ServeError, serve_on};
+use mlgate_policy_server::store::{Actor, Channel as ChangedBy, IfExists, NewUser, Store};
+use sqlx::{ConnectOptions, Executor};
+use tokio::sync::oneshot;
+use tonic::transport::Channel;
+
+pub const PASSWORD: &str = "a long enough password";
+pub const RUN_1: &str = "11111111111111111111111111111111";
+pub const RUN_2: &str = "22222222222222222222222222222222";
+pub const RUN_3: &str = "33333333333333333333333333333333";
+
+pub struct Fixture {
+    pub store: Store,
+    pub client: PolicyClient<Channel>,
+    pub channel: Channel,
+    pub tracking: PathBuf,
+    pub stop: Option<oneshot::Sender<()>>,
+    pub server: tokio::task::JoinHandle<Result<(), ServeError>>,
+    /// Removed with the fixture.
+    pub _directory: tempfile::TempDir,
+}
+
+pub fn actor() -> Actor {
+    Actor::new("test", ChangedBy::Cli)
+}
+
+/// A server with users `owner` (MANAGE on experiment 1), `reader` (READ on it), `stranger`, and
+/// the administrator `root`.
+pub async fn fixture(flags: &[(&'static str, &str)]) -> Fixture {
+    let directory = tempfile::tempdir().unwrap();
+    let tracking = directory.path().join("mlflow.db");
+    create_tracking(&tracking).await;
+    let store_path = directory.path().join("policy.db");
+    let mut layers = Layers::default();
+    layers.set_flag("store", format!("sqlite:{}", store_path.display()));
+    layers.set_flag("listen", "127.0.0.1:0".to_owned());
+    layers.set_flag("tracking_uri", format!("sqlite:///{}", tracking.display()));
+    layers.set_flag("heartbeat", "100ms".to_owned());
+    for (name, value) in flags {
+        layers.set_flag(name, (*value).to_owned());
+    }
+    let config: Config = layers.resolve().unwrap();
+    let store = Store::open(config.store.clone(), config.settings).await.unwrap();
+    // One hash for all: hashing is slow on purpose.
+    let hash = hash_new(PASSWORD).unwrap();
+    for (name, is_admin) in
+        [("owner", false), ("reader", false), ("stranger", false), ("root", true)]
+    {
+        let new = NewUser { is_admin, ..NewUser::with_password_hash(name, hash.clone().into()) };
+        store.create_user(&actor(), &new).await.unwrap();
+    }
+    let listener = tokio::net::TcpListener::bind(config.listen).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let server = tokio::spawn(serve_on(config, store.clone(), listener, async {
+        let _ = stopped.await;
+    }));
+    let channel = Channel::from_shared(format!("http://{address}")).unwrap().connect_lazy();
+    let fixture = Fixture {
+        store,
+        client: PolicyClient::new(channel.clone()),
+        channel,
+        tracking,
+        stop: Some(stop),
+        server,
+        _directory: directory,
+    };
+    fixture.grant("owner", ResourceType::Experiment, "1", Level::Manage).await;
+    fixture.grant("reader", ResourceType::Experiment, "1", Level::Read).await;
+    fixture
+}
+
+pub async fn create_tracking(path: &std::path::Path) {
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path).create_if_missing(true);
+    let mut connection = options.connect().await.unwrap();
+    connection.execute(include_str!("tracking.sql")).await.unwrap();
+}
+
+impl Fixture {
+    pub async fn grant(&self, user: &str, resource: ResourceType, id: &str, level: Level) -> u64 {
+        self.grant_in("default", user, resource, id, level).await
+    }
+
+    pub async fn grant_in(
+        &self,
+        workspace: &str,
+        user: &str,
+        resource: ResourceType,
+        id: &str,
+        level: Level,
+    ) -> u64 {
+        let pattern = Pattern::literal(id);
+        self.store
+            .grant(&actor(), user, workspace, resource, &pattern, level, IfExists::Replace)
+            .await
+            .unwrap()
+            .revision
+    }
+
+    pub async fn ask(
+        &self,
+        user: &str,
+        requirements: Vec<pb::Requirement>,
+    ) -> pb::AuthorizeResponse {
+        self.request(request(basic(user, PASSWORD), requirements)).await
+    }
+
+    pub async fn request(&self, request: pb::AuthorizeRequest) -> pb::AuthorizeResponse {
+        self.client.clone().authorize(request).await.unwrap().into_inner()
+    }
+
+    /// The outcome for a user with the right password, as of now.
+    #[track_caller]
+    pub fn outcome(
+        &self,
+        user: &str,
+        requirement: pb::Requirement,
+    ) -> impl Future<Output = pb::Outcome> {
+        let requests = self.client.clone();
+        let store = self.store.clone();
+        let user = user.to_owned();
+        async move {
+            let min_revision = store.revision().await.unwrap();
+            let request = pb::AuthorizeRequest {
+                min_revision,
+                ..request(basic(&user, PASSWORD), vec![requirement])
+            };
+            requests.clone().authorize(request).await.unwrap().into_inner().outcome()
+        }
+    }
+}
+
+pub fn request(subject: pb::Subject, requirements: Vec<pb::Requirement>) -> pb::AuthorizeRequest {
+    let info = pb::RequestInfo { client_address: "10.0.0.1".to_owned(), ..Default::default() };
+    pb::AuthorizeRequest {
+        subject: Some(subject),
+        requirements,
+        info: Some(info),
+        ..Default::default()
+    }
+}
+
+pub fn basic(username: &str, password: &str) -> pb::Subject {
+    let (username, password) = (username.to_owned(), password.to_owned());
+    let basic = pb::BasicCredential { username, password };
+    pb::Subject { kind: Some(pb::subject::Kind::Basic(basic)) }
+}
+
+pub fn bearer(token: &str) -> pb::Subject {
+    let bearer = pb::BearerToken { token: token.to_owned() };
+    pb::Subject { kind: Some(pb::subject::Kind::Bearer(bearer)) }
+}
+
+pub fn requirement(condition: pb::requirement::Condition) -> pb::Requirement {
+    pb::Requirement { condition: Some(condition) }
+}
+
+pub fn ladder(rungs: Vec<pb::Rung>) -> pb::Requirement {
+    requirement(pb::requirement::Condition::Ladder(pb::Ladder { rungs, explicit_only: false }))
+}
+
+pub fn on(resource: pb::ResourceType, id: &str, action: pb::Action) -> pb::Requirement {
+    ladder(vec![pb::Rung {
+        r#type: resource.into(),
+        action: action.into(),
+        key: Some(pb::rung::Key::Id(id.to_owned())),
+    }])
+}
+
+pub fn experiment(id: &str, action: pb::Action) -> pb::Requirement {
+    on(pb::ResourceType::Experiment, id, action)
+}
+
+pub fn reference(kind: pb::ReferenceKind, id: &str) -> pb::Reference {
+    pb::Reference { kind: kind.into(), id: id.to_owned(), parent: String::new() }
+}
+
+/// The action on whatever of the type owns the reference.
+pub fn owner(
+    resource: pb::ResourceType,
+    reference: pb::Reference,
+    action: pb::Action,
+) -> pb::Requirement {
+    ladder(vec![pb::Rung {
+        r#type: resource.into(),
+        action: action.into(),
+        key: Some(pb::rung::Key::OwnerOf(reference)),
+    }])
+}
+
+pub fn of(kind: pb::ReferenceKind, id: &str, action: pb::Action) -> pb::Requirement {
+    owner(pb::ResourceType::Experiment, reference(kind, id), action)
+}
+
+/// Repeats until it holds; fails after five seconds.
+pub async fn eventually<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
+    for _ in 0..100 {
+        if holds().await {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("never: {what}");
+}
