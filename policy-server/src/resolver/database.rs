@@ -19,7 +19,7 @@ pub const NAME: &str = "tracking database";
 const SCHEMA_AGE: Duration = Duration::from_secs(30);
 
 /// The tag that makes a registered model a prompt.
-const PROMPT_TAG: &str = "mlflow.prompt.is_prompt";
+pub(super) const PROMPT_TAG: &str = "mlflow.prompt.is_prompt";
 
 /// Belt and braces: the file is opened read-only, and no statement here writes.
 const SQLITE_SESSION: &str = "PRAGMA busy_timeout = 500; PRAGMA query_only = 1;";

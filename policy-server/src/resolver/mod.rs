@@ -5,6 +5,7 @@
 
 mod artifact;
 mod database;
+mod rest;
 mod schema;
 mod statement;
 
@@ -15,6 +16,7 @@ use moka::future::Cache;
 
 pub use artifact::{ArtifactSource, Within, is_below, parse_artifact_uri};
 pub use database::Database;
+pub use rest::Rest;
 
 use crate::contract::ReferenceKind;
 use crate::domain::ResourceType;
@@ -99,6 +101,7 @@ impl Default for ResolverConfig {
 /// Where lookups are made.
 pub enum Backend {
     Database(Database),
+    Rest(Rest),
     /// Nothing is configured: requests that need a lookup cannot be decided.
     None,
 }
@@ -193,11 +196,16 @@ impl Resolver {
         }
     }
 
-    /// The workspace of an experiment; `None` when there is no such experiment.
+    /// The workspace of an experiment; `None` when there is no such experiment, or the REST API is
+    /// asked and it is not in this workspace.
     ///
     /// # Errors
     /// As for [`Resolver::locate`].
-    pub async fn experiment_workspace(&self, id: &str) -> Result<Option<String>, LookupError> {
+    pub async fn experiment_workspace(
+        &self,
+        id: &str,
+        workspace: &str,
+    ) -> Result<Option<String>, LookupError> {
         if let Some(known) = self.experiments.get(id).await {
             return Ok(known);
         }
@@ -205,6 +213,7 @@ impl Resolver {
             .within_time(async {
                 match &self.backend {
                     Backend::Database(database) => database.experiment_workspace(id).await,
+                    Backend::Rest(rest) => rest.experiment_workspace(id, workspace).await,
                     Backend::None => Err(LookupError::Unconfigured),
                 }
             })
@@ -224,6 +233,7 @@ impl Resolver {
         let lookup = self.within_time(async {
             match &self.backend {
                 Backend::Database(database) => database.model_kind(name, workspace).await,
+                Backend::Rest(rest) => rest.model_kind(name, workspace).await,
                 Backend::None => Err(LookupError::Unconfigured),
             }
         });
@@ -242,6 +252,7 @@ impl Resolver {
             .within_time(async {
                 match &self.backend {
                     Backend::Database(database) => database.workspace_exists(name).await,
+                    Backend::Rest(rest) => rest.workspace_exists(name).await,
                     Backend::None => Err(LookupError::Unconfigured),
                 }
             })
@@ -260,10 +271,12 @@ impl Resolver {
         &self,
         owner: ReferenceKind,
         id: &str,
+        workspace: &str,
     ) -> Result<Option<String>, LookupError> {
         self.within_time(async {
             match &self.backend {
                 Backend::Database(database) => database.artifact_root(owner, id).await,
+                Backend::Rest(rest) => rest.artifact_root(owner, id, workspace).await,
                 Backend::None => Err(LookupError::Unconfigured),
             }
         })
@@ -274,10 +287,16 @@ impl Resolver {
     ///
     /// # Errors
     /// As for [`Resolver::locate`].
-    pub async fn is_assigned(&self, queue: &str, username: &str) -> Result<bool, LookupError> {
+    pub async fn is_assigned(
+        &self,
+        queue: &str,
+        username: &str,
+        workspace: &str,
+    ) -> Result<bool, LookupError> {
         self.within_time(async {
             match &self.backend {
                 Backend::Database(database) => database.is_assigned(queue, username).await,
+                Backend::Rest(rest) => rest.is_assigned(queue, username, workspace).await,
                 Backend::None => Err(LookupError::Unconfigured),
             }
         })
@@ -291,6 +310,7 @@ impl Resolver {
     ) -> Result<Vec<Place>, LookupError> {
         match &self.backend {
             Backend::Database(database) => database.locate(reference, workspace).await,
+            Backend::Rest(rest) => rest.locate(reference, workspace).await,
             Backend::None => Err(LookupError::Unconfigured),
         }
     }
@@ -301,7 +321,10 @@ impl Resolver {
     ) -> Result<T, LookupError> {
         tokio::time::timeout(self.config.timeout, lookup).await.unwrap_or_else(|_| {
             Err(LookupError::Unavailable {
-                source_name: database::NAME,
+                source_name: match self.backend {
+                    Backend::Rest(_) => rest::NAME,
+                    Backend::Database(_) | Backend::None => database::NAME,
+                },
                 why: "it did not answer in time".into(),
             })
         })

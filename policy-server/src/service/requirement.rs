@@ -165,7 +165,8 @@ impl<'a> Translation<'a> {
             return Ok(Check::Fact(Fact::Assigned, true));
         }
         self.limit_reuse(Duration::ZERO);
-        let assigned = self.resolver.is_assigned(&reference.id, self.username).await?;
+        let assigned =
+            self.resolver.is_assigned(&reference.id, self.username, self.workspace).await?;
         Ok(Check::Fact(Fact::Assigned, assigned))
     }
 
@@ -294,7 +295,8 @@ impl<'a> Translation<'a> {
                 return Err(Unresolved::Malformed("an experiment id is not canonical"));
             }
             if self.workspaces && !self.super_admin {
-                let workspace = self.resolver.experiment_workspace(experiment).await?;
+                let workspace =
+                    self.resolver.experiment_workspace(experiment, self.workspace).await?;
                 if !self.is_here(workspace.as_deref()) {
                     self.limit_reuse(Duration::ZERO);
                     return Ok(None);
@@ -354,7 +356,7 @@ impl<'a> Translation<'a> {
             Within::Experiment(named) => named == experiment,
             Within::RecordedRoot => self
                 .resolver
-                .artifact_root(kind, &owner.id)
+                .artifact_root(kind, &owner.id, self.workspace)
                 .await?
                 .is_some_and(|root| is_below(&reference.id, &root)),
         };

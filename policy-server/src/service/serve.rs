@@ -20,7 +20,7 @@ use crate::contract::DESCRIPTORS;
 use crate::contract::policy_server::PolicyServer;
 use crate::credentials::throttle::Allowance;
 use crate::credentials::{Throttle, ThrottleConfig, Verifier, VerifierConfig};
-use crate::resolver::{Backend, Database, LookupError, Resolver, ResolverConfig};
+use crate::resolver::{Backend, Database, LookupError, Resolver, ResolverConfig, Rest};
 use crate::store::{Store, StoreError};
 
 /// Largest message that is read.
@@ -34,6 +34,8 @@ const TRACKING_CONNECTIONS: u32 = 8;
 pub enum ServeError {
     #[error("cannot listen on {address}: {why}")]
     Listen { address: std::net::SocketAddr, why: std::io::Error },
+    #[error("{field}: this server cannot do that yet")]
+    NotServed { field: &'static str },
     #[error("cannot read {path}: {why}")]
     File { path: PathBuf, why: std::io::Error },
     #[error("TLS: {0}")]
@@ -72,6 +74,7 @@ pub async fn serve_on(
     listener: TcpListener,
     stop: impl Future<Output = ()> + Send,
 ) -> Result<(), ServeError> {
+    refuse_unserved(&config)?;
     let decider = Arc::new(decider(&config, store).await?);
     let follower = tokio::spawn(follow(Arc::clone(&decider.snapshots)));
     let (drain, draining) = watch::channel(false);
@@ -131,6 +134,17 @@ pub async fn serve_on(
     result
 }
 
+/// A field that had no effect would be taken for one that has.
+fn refuse_unserved(config: &Config) -> Result<(), ServeError> {
+    if config.metrics_listen.is_some() {
+        return Err(ServeError::NotServed { field: "metrics_listen" });
+    }
+    if !config.oidc_issuers.is_empty() {
+        return Err(ServeError::NotServed { field: "oidc_issuers" });
+    }
+    Ok(())
+}
+
 async fn drained(mut draining: watch::Receiver<bool>) {
     // An error means that the sender is gone, and with it the server.
     let _ = draining.wait_for(|&draining| draining).await;
@@ -156,7 +170,7 @@ async fn decider(config: &Config, store: Store) -> Result<Decider, ServeError> {
         Some(Tracking::Database(url)) => {
             Backend::Database(Database::open(url.clone(), TRACKING_CONNECTIONS)?)
         }
-        Some(Tracking::Rest(_)) => Backend::None,
+        Some(Tracking::Rest(url)) => Backend::Rest(Rest::open(url.clone())?),
     };
     let admin = AdminContext { store: snapshots.store().clone(), verifier: Arc::clone(&verifier) };
     Ok(Decider {

@@ -4,5 +4,6 @@ mod administration;
 mod authentication;
 mod lists;
 mod resolution;
+mod rest;
 mod support;
 mod watching;
