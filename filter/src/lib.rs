@@ -34,6 +34,7 @@ pub mod requirement;
 pub mod response;
 pub mod surface;
 pub mod vm;
+pub mod watch;
 pub mod wire;
 pub mod worker;
 

@@ -74,10 +74,6 @@ impl Mock {
         self.0.metrics.borrow().get(metric).copied().unwrap_or(0)
     }
 
-    pub fn status(&self) -> Option<u16> {
-        self.0.replies.borrow().last().map(|(_, reply)| reply.status)
-    }
-
     fn map(&self, of: Direction) -> &RefCell<Headers> {
         match of {
             Direction::Request => &self.0.request,

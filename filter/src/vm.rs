@@ -96,6 +96,10 @@ impl<H: Host> Vm<H> {
 
     /// An answer goes to every request that waits for it.
     pub fn on_grpc(&mut self, token: Token, event: GrpcEvent) {
+        if let Some(worker) = self.roots.values_mut().flatten().find(|w| w.watches(token)) {
+            worker.on_watch(&self.host, event);
+            return;
+        }
         let Some(worker) = self.roots.values_mut().flatten().find(|worker| worker.owns(token))
         else {
             return;
@@ -127,7 +131,7 @@ impl<H: Host> Vm<H> {
     pub fn on_tick(&mut self, root: ContextId) {
         let Some(Some(worker)) = self.roots.get_mut(&root) else { return };
         let now_ms = self.host.now_ms();
-        worker.cache.adopt_secret(&self.host);
+        worker.tick(&self.host, now_ms);
         for (context, stream) in &mut self.streams {
             if stream.root == root
                 && stream.gate.is_overdue(now_ms)
@@ -140,6 +144,9 @@ impl<H: Host> Vm<H> {
 
     /// The client is gone, or the request is over.
     pub fn on_done(&mut self, context: ContextId) {
+        if let Some(Some(worker)) = self.roots.get_mut(&context) {
+            worker.stop(&self.host);
+        }
         self.with_gate(context, (), |gate, worker, host| gate.on_done(worker, host));
     }
 
@@ -149,3 +156,6 @@ impl<H: Host> Vm<H> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

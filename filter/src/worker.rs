@@ -13,6 +13,8 @@ use crate::operation::Forward;
 use crate::policy_client::{MAX_ANSWER, Method, PolicyClient};
 use crate::reply::Replies;
 use crate::surface::SurfaceSettings;
+use crate::vm::GrpcEvent;
+use crate::watch::{Means, Watch, shared_keys};
 use prost::Message;
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
@@ -70,6 +72,11 @@ pub struct Worker {
     pub cache: Cache,
     pub issuers: Issuers,
     pub metrics: Metrics,
+    watch: Watch,
+    /// Of every key in shared data.
+    prefix: String,
+    /// [`Watermarks::keys`](crate::cache::watermarks::Watermarks::keys) as last read.
+    keys_seen: u64,
     /// Bodies have been seen while headers were held: `allow_on_headers_stop_iteration` is set.
     pub sees_bodies: bool,
     /// The headers of a held request were seen to have gone on: no buffer filter follows.
@@ -86,11 +93,15 @@ impl Worker {
         let config = Config::parse(json)?;
         let plugin = host.property(&["plugin_name"]).unwrap_or_default();
         let surface = config.surface();
+        let prefix = shared_prefix(&plugin, json);
         Ok(Self {
             root,
             replies: Replies::new(&config),
             client: PolicyClient::new(&config.policy),
-            cache: Cache::new(config.cache.clone(), shared_prefix(&plugin, json)),
+            watch: Watch::new(&prefix),
+            cache: Cache::new(config.cache.clone(), prefix.clone()),
+            prefix,
+            keys_seen: 0,
             issuers: Issuers::new(config.jwt.as_ref())?,
             metrics: Metrics::define(host),
             surface,
@@ -101,6 +112,60 @@ impl Worker {
             by_key: HashMap::new(),
             pages: HashMap::new(),
         })
+    }
+
+    /// The root's tick, with the root as the effective context.
+    pub fn tick<H: Host>(&mut self, host: &H, now_ms: u64) {
+        self.cache.adopt_secret(host);
+        let (watch, means) = self.means(host);
+        watch.tick(means, now_ms);
+        self.cache.watermarks.refresh(host, now_ms);
+        let heard_ms = self.cache.watermarks.heard_ms();
+        if heard_ms > 0 {
+            self.metrics.heard_age(host, now_ms.saturating_sub(heard_ms));
+        }
+        let keys = self.cache.watermarks.keys();
+        if keys != self.keys_seen {
+            self.keys_seen = keys;
+            self.read_keys(host);
+        }
+    }
+
+    fn read_keys<H: Host>(&mut self, host: &H) {
+        let names: Vec<String> = self.issuers.names().map(str::to_owned).collect();
+        for name in names {
+            if let Some((jwks, version)) = shared_keys(host, &self.prefix, &name) {
+                self.issuers.push(&name, &jwks, version);
+            }
+        }
+    }
+
+    /// An event of the Watch stream.
+    pub fn on_watch<H: Host>(&mut self, host: &H, event: GrpcEvent) {
+        let (watch, mut means) = self.means(host);
+        match event {
+            GrpcEvent::Message => watch.on_message(&mut means),
+            GrpcEvent::Closed(code) => watch.on_closed(&means, code),
+        }
+    }
+
+    pub fn watches(&self, token: Token) -> bool {
+        self.watch.owns(token)
+    }
+
+    /// The root goes away.
+    pub fn stop<H: Host>(&mut self, host: &H) {
+        self.watch.stop(host);
+    }
+
+    fn means<'a, H: Host>(&'a mut self, host: &'a H) -> (&'a mut Watch, Means<'a, H>) {
+        let means = Means {
+            host,
+            client: &self.client,
+            metrics: &self.metrics,
+            watermarks: &mut self.cache.watermarks,
+        };
+        (&mut self.watch, means)
     }
 
     /// Asks, or joins those who wait for the same answer.

@@ -58,9 +58,9 @@ impl Issuers {
         })
     }
 
-    /// The names of the issuers, with the version of their pushed keys.
-    pub fn versions(&self) -> impl Iterator<Item = (&str, u64)> {
-        self.issuers.iter().map(|known| (known.issuer.name.as_str(), known.version))
+    /// What the policy server calls the issuers.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.issuers.iter().map(|known| known.issuer.name.as_str())
     }
 
     /// Takes the keys that the policy server has discovered. Tokens that were verified with keys

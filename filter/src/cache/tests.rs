@@ -1,2 +1,274 @@
-#[allow(unused_imports)]
+use super::watermarks::{Change, user_scope};
 use super::*;
+use crate::mock::Mock;
+
+const ALICE: &str = "alice";
+
+fn cache() -> Cache {
+    Cache::new(CacheConfig::default(), "mlgate/test/".to_owned())
+}
+
+fn request(password: &str, workspace: &str) -> pb::AuthorizeRequest {
+    let basic = pb::BasicCredential { username: ALICE.to_owned(), password: password.to_owned() };
+    pb::AuthorizeRequest {
+        subject: Some(crate::authn::subject(pb::subject::Kind::Basic(basic))),
+        workspace: workspace.to_owned(),
+        ..pb::AuthorizeRequest::default()
+    }
+}
+
+fn answer(outcome: pb::Outcome, revision: u64) -> Rc<pb::AuthorizeResponse> {
+    Rc::new(pb::AuthorizeResponse {
+        outcome: outcome.into(),
+        principal: Some(pb::Principal { username: ALICE.to_owned(), super_admin: false }),
+        ttl_ms: 60_000,
+        revision,
+        depends_on: vec![user_scope(ALICE)],
+        ..pb::AuthorizeResponse::default()
+    })
+}
+
+/// One worker that has stored an answer of revision 10 a moment ago.
+fn stored(host: &Mock) -> (Cache, Fingerprint) {
+    let mut cache = cache();
+    let key = cache.fingerprint(host, &request("secret", "")).unwrap();
+    let answer = answer(pb::Outcome::Allowed, 10);
+    cache.store(host, key, host.now_ms(), None, &answer);
+    (cache, key)
+}
+
+fn found(cache: &mut Cache, host: &Mock, key: &Fingerprint) -> Option<Layer> {
+    cache.find(host, key, host.now_ms()).map(|(_, layer)| layer)
+}
+
+/// A stream that has told everything up to revision 10, now.
+fn hear(host: &Mock) {
+    let mut cache = cache();
+    cache.watermarks.reset(host, 10);
+    cache.watermarks.hear(host, host.now_ms(), 10);
+}
+
+#[test]
+fn an_answer_is_found_by_the_worker_that_asked_and_by_the_others() {
+    let host = Mock::new();
+    let (mut first, key) = stored(&host);
+    assert_eq!(found(&mut first, &host, &key), Some(Layer::Worker));
+    let mut second = cache();
+    assert_eq!(second.fingerprint(&host, &request("secret", "")), Some(key));
+    assert_eq!(found(&mut second, &host, &key), Some(Layer::Shared));
+    assert_eq!(found(&mut second, &host, &key), Some(Layer::Worker));
+}
+
+#[test]
+fn no_two_questions_share_a_fingerprint() {
+    let host = Mock::new();
+    let mut cache = cache();
+    let mut of = |request: &pb::AuthorizeRequest| cache.fingerprint(&host, request).unwrap();
+    let one = of(&request("ab", "c"));
+    assert_ne!(one, of(&request("a", "bc")));
+    assert_ne!(one, of(&request("ab", "")));
+    assert_ne!(one, of(&request("AB", "c")));
+    let mut bearer = request("ab", "c");
+    let token = pb::BearerToken { token: "ab".to_owned() };
+    bearer.subject = Some(crate::authn::subject(pb::subject::Kind::Bearer(token)));
+    assert_ne!(one, of(&bearer));
+}
+
+#[test]
+fn the_credential_is_nowhere_in_shared_data() {
+    let host = Mock::new();
+    let (_, _) = stored(&host);
+    for (key, value) in host.0.shared.borrow().iter() {
+        let holds = |bytes: &[u8]| bytes.windows(6).any(|window| window == b"secret");
+        assert!(
+            !holds(&value.value) && (!holds(key.as_bytes()) || key.ends_with("/secret")),
+            "{key}"
+        );
+    }
+}
+
+#[test]
+fn without_a_stream_nothing_is_used_beyond_max_staleness() {
+    let host = Mock::new();
+    let (mut cache, key) = stored(&host);
+    host.advance(5_000);
+    assert!(found(&mut cache, &host, &key).is_some());
+    host.advance(1);
+    assert!(found(&mut cache, &host, &key).is_none());
+}
+
+#[test]
+fn with_a_stream_an_answer_lives_for_its_time_and_after_it_for_max_staleness() {
+    let host = Mock::new();
+    let (mut cache, key) = stored(&host);
+    for _ in 0..50 {
+        hear(&host);
+        host.advance(1_000);
+        assert!(found(&mut cache, &host, &key).is_some());
+    }
+    host.advance(4_000);
+    assert!(found(&mut cache, &host, &key).is_some(), "the stream was heard 5 s ago");
+    host.advance(1);
+    assert!(found(&mut cache, &host, &key).is_none(), "and now longer ago");
+    let (mut cache, key) = stored(&host);
+    for _ in 0..60 {
+        hear(&host);
+        host.advance(1_000);
+    }
+    hear(&host);
+    assert!(found(&mut cache, &host, &key).is_none(), "the server's 60 s are over");
+}
+
+#[test]
+fn a_change_voids_what_depends_on_it_in_every_worker_and_nothing_else() {
+    let host = Mock::new();
+    hear(&host);
+    let (mut cache, key) = stored(&host);
+    let mut other = self::cache();
+    let _ = other.fingerprint(&host, &request("secret", ""));
+    let mut stream = self::cache();
+    let change = |revision, name: &str| Change::Scopes { revision, scopes: vec![user_scope(name)] };
+    stream.watermarks.apply(&host, &change(11, "bob"));
+    host.advance(10);
+    assert!(found(&mut cache, &host, &key).is_some());
+    assert!(found(&mut other, &host, &key).is_some());
+    stream.watermarks.apply(&host, &change(10, ALICE));
+    host.advance(10);
+    assert!(found(&mut cache, &host, &key).is_some(), "made at the very revision of the change");
+    stream.watermarks.apply(&host, &change(12, ALICE));
+    host.advance(10);
+    assert!(found(&mut cache, &host, &key).is_none());
+    assert!(found(&mut other, &host, &key).is_none());
+}
+
+#[test]
+fn an_answer_that_was_overtaken_on_its_way_is_not_used() {
+    let host = Mock::new();
+    hear(&host);
+    let mut cache = cache();
+    let change = Change::Scopes { revision: 11, scopes: vec![user_scope(ALICE)] };
+    cache.watermarks.apply(&host, &change);
+    let key = cache.fingerprint(&host, &request("secret", "")).unwrap();
+    cache.store(&host, key, host.now_ms(), None, &answer(pb::Outcome::Allowed, 10));
+    assert!(found(&mut cache, &host, &key).is_none());
+    cache.store(&host, key, host.now_ms(), None, &answer(pb::Outcome::Allowed, 11));
+    assert!(found(&mut cache, &host, &key).is_some());
+}
+
+#[test]
+fn a_reset_and_a_change_for_everyone_void_all_that_is_older() {
+    let host = Mock::new();
+    hear(&host);
+    for void in [
+        (|c, h| c.watermarks.apply(h, &Change::Everyone { revision: 11 })) as fn(&mut Cache, &Mock),
+        |c, h| c.watermarks.reset(h, 12),
+    ] {
+        let (mut cache, key) = stored(&host);
+        let mut stream = self::cache();
+        void(&mut stream, &host);
+        host.advance(10);
+        assert!(found(&mut cache, &host, &key).is_none());
+        host.0.shared.borrow_mut().retain(|key, _| !key.contains("/w/"));
+        hear(&host);
+    }
+}
+
+#[test]
+fn a_stream_without_a_reset_dates_nothing() {
+    let host = Mock::new();
+    let (mut cache, key) = stored(&host);
+    let mut stream = self::cache();
+    host.advance(4_000);
+    stream.watermarks.hear(&host, host.now_ms(), 10);
+    host.advance(2_000);
+    assert!(found(&mut cache, &host, &key).is_none());
+}
+
+#[test]
+fn an_answer_from_before_the_stream_is_not_dated_by_it() {
+    let host = Mock::new();
+    let mut cache = cache();
+    let key = cache.fingerprint(&host, &request("secret", "")).unwrap();
+    cache.store(&host, key, host.now_ms(), None, &answer(pb::Outcome::Allowed, 9));
+    hear(&host);
+    assert!(found(&mut cache, &host, &key).is_none());
+}
+
+#[test]
+fn refusals_are_kept_briefly_and_failures_not_at_all() {
+    let host = Mock::new();
+    hear(&host);
+    let mut cache = cache();
+    let key = cache.fingerprint(&host, &request("secret", "")).unwrap();
+    for outcome in [pb::Outcome::Denied, pb::Outcome::Unauthenticated] {
+        cache.store(&host, key, host.now_ms(), None, &answer(outcome, 10));
+        assert!(found(&mut cache, &host, &key).is_some());
+        host.advance(REFUSAL_TTL_MS);
+        assert!(found(&mut cache, &host, &key).is_none());
+    }
+    for outcome in [
+        pb::Outcome::Unavailable,
+        pb::Outcome::Throttled,
+        pb::Outcome::NotFound,
+        pb::Outcome::BadWorkspace,
+        pb::Outcome::Unspecified,
+    ] {
+        cache.store(&host, key, host.now_ms(), None, &answer(outcome, 10));
+        assert!(found(&mut cache, &host, &key).is_none(), "{outcome:?}");
+    }
+}
+
+#[test]
+fn nothing_outlives_its_credential() {
+    let host = Mock::new();
+    hear(&host);
+    let mut cache = cache();
+    let key = cache.fingerprint(&host, &request("secret", "")).unwrap();
+    let ends = host.now_ms() + 500;
+    cache.store(&host, key, host.now_ms(), Some(ends), &answer(pb::Outcome::Allowed, 10));
+    host.advance(499);
+    assert!(found(&mut cache, &host, &key).is_some());
+    host.advance(1);
+    assert!(found(&mut cache, &host, &key).is_none());
+}
+
+#[test]
+fn foreign_and_damaged_bytes_in_a_slot_are_no_answer() {
+    let host = Mock::new();
+    let (cache, key) = stored(&host);
+    let slot = cache.slot(&key).unwrap();
+    let good = host.shared(&slot).unwrap().value;
+    let mut other_key = good.clone();
+    other_key[10] ^= 1;
+    let mut huge = good.clone();
+    huge.resize(5_000, 0);
+    for bytes in [&b"poison"[..], b"", &good[..40], &good[..good.len() - 1], &other_key, &huge] {
+        host.set_shared(&slot, bytes, None).unwrap();
+        let mut worker = self::cache();
+        assert_eq!(worker.fingerprint(&host, &request("secret", "")), Some(key));
+        assert!(found(&mut worker, &host, &key).is_none(), "{} bytes", bytes.len());
+    }
+}
+
+#[test]
+fn a_flood_of_keys_uses_no_more_than_the_slots() {
+    let host = Mock::new();
+    let config = CacheConfig { slots: 16, l1_entries: 4, ..CacheConfig::default() };
+    let mut cache = Cache::new(config, "mlgate/test/".to_owned());
+    for index in 0..500 {
+        let key = cache.fingerprint(&host, &request(&index.to_string(), "")).unwrap();
+        cache.store(&host, key, host.now_ms(), None, &answer(pb::Outcome::Allowed, 10));
+    }
+    let slots = host.0.shared.borrow().keys().filter(|key| key.contains("/d/")).count();
+    assert!(slots <= 16, "{slots}");
+}
+
+#[test]
+fn switched_off_it_stores_nothing() {
+    let host = Mock::new();
+    let config = CacheConfig { slots: 0, l1_entries: 0, ..CacheConfig::default() };
+    let mut cache = Cache::new(config, "mlgate/test/".to_owned());
+    let key = cache.fingerprint(&host, &request("secret", "")).unwrap();
+    cache.store(&host, key, host.now_ms(), None, &answer(pb::Outcome::Allowed, 10));
+    assert!(found(&mut cache, &host, &key).is_none());
+}

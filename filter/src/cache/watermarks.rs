@@ -30,14 +30,29 @@ struct State {
     floor: u64,
     /// Answers made before this revision are void, whatever they depend on.
     everyone: u64,
-    /// The highest revision heard of.
+    /// The highest revision known of, from whatever source.
     revision: u64,
+    /// Up to here the stream has told everything: where it resumes. 0 before the first reset.
+    heard_revision: u64,
+    /// Grows when an issuer's keys change.
+    keys: u64,
 }
 
+/// Bytes of a state.
+const STATE_BYTES: usize = 7 * 8;
+
 impl State {
-    fn encode(self) -> [u8; 40] {
-        let mut out = [0; 40];
-        let fields = [self.generation, self.heard_ms, self.floor, self.everyone, self.revision];
+    fn encode(self) -> [u8; STATE_BYTES] {
+        let mut out = [0; STATE_BYTES];
+        let fields = [
+            self.generation,
+            self.heard_ms,
+            self.floor,
+            self.everyone,
+            self.revision,
+            self.heard_revision,
+            self.keys,
+        ];
         for (chunk, field) in out.chunks_exact_mut(8).zip(fields) {
             chunk.copy_from_slice(&field.to_be_bytes());
         }
@@ -45,7 +60,7 @@ impl State {
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
-        let bytes: &[u8; 40] = bytes.try_into().ok()?;
+        let bytes: &[u8; STATE_BYTES] = bytes.try_into().ok()?;
         let mut fields = bytes.as_chunks::<8>().0.iter().map(|chunk| u64::from_be_bytes(*chunk));
         Some(Self {
             generation: fields.next()?,
@@ -53,6 +68,8 @@ impl State {
             floor: fields.next()?,
             everyone: fields.next()?,
             revision: fields.next()?,
+            heard_revision: fields.next()?,
+            keys: fields.next()?,
         })
     }
 }
@@ -106,15 +123,13 @@ impl Watermarks {
             return;
         }
         self.table_generation = Some(self.state.generation);
-        if self.state.generation == 0 {
-            self.table.fill(0);
-            return;
-        }
-        match host.shared(&self.table_key).ok().and_then(|stored| decode_table(&stored.value)) {
-            Some(table) => self.table = table,
+        self.table = match host.shared(&self.table_key) {
             // Without the table nothing can be dated.
-            None => self.table.fill(u64::MAX),
-        }
+            Ok(stored) => decode_table(&stored.value).unwrap_or_else(|| vec![u64::MAX; SLOTS]),
+            // Nothing has changed yet.
+            Err(HostError::NotFound) => vec![0; SLOTS],
+            Err(_) => vec![u64::MAX; SLOTS],
+        };
     }
 
     /// Whether a change that is heard of made this answer void.
@@ -178,20 +193,52 @@ impl Watermarks {
         });
     }
 
-    /// A stream starts: changes after `floor` will all be told.
-    pub fn start<H: Host>(&mut self, host: &H, floor: u64) {
+    /// The stream knows nothing of what was before `revision`: all of that is void.
+    pub fn reset<H: Host>(&mut self, host: &H, revision: u64) {
         self.update_state(host, |state| {
-            state.floor = floor;
-            state.revision = state.revision.max(floor);
+            state.generation = state.generation.saturating_add(1);
+            state.floor = revision;
+            state.everyone = state.everyone.max(revision);
+            state.revision = state.revision.max(revision);
+            state.heard_revision = revision;
         });
     }
 
-    /// Everything up to `revision` has been told.
+    /// Everything up to `revision` has been told. Means nothing before the first reset.
     pub fn hear<H: Host>(&mut self, host: &H, now_ms: u64, revision: u64) {
         self.update_state(host, |state| {
+            if state.heard_revision == 0 {
+                return;
+            }
             state.heard_ms = state.heard_ms.max(now_ms);
             state.revision = state.revision.max(revision);
+            state.heard_revision = state.heard_revision.max(revision);
         });
+    }
+
+    /// Something was missed: nothing is dated until the stream has been reset.
+    pub fn forget<H: Host>(&mut self, host: &H) {
+        self.update_state(host, |state| {
+            state.heard_ms = 0;
+            state.heard_revision = 0;
+        });
+    }
+
+    /// An issuer's keys have changed.
+    pub fn new_keys<H: Host>(&mut self, host: &H) {
+        self.update_state(host, |state| state.keys = state.keys.saturating_add(1));
+    }
+
+    /// Where a stream resumes; 0 where it must start anew.
+    pub fn heard_revision<H: Host>(&mut self, host: &H) -> u64 {
+        self.read_ms = None;
+        self.refresh(host, host.now_ms());
+        self.state.heard_revision
+    }
+
+    /// Changes whenever an issuer's keys do.
+    pub fn keys(&self) -> u64 {
+        self.state.keys
     }
 
     fn update_state<H: Host>(&mut self, host: &H, change: impl Fn(&mut State)) {

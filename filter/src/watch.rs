@@ -1,0 +1,253 @@
+//! The process's one stream of policy changes, held by lease.
+//!
+//! Every VM of a process ticks; the one that holds the lease in shared data keeps the stream and
+//! writes what it hears into the [`Watermarks`](crate::cache::watermarks::Watermarks) of all. A
+//! holder that traps stops renewing and another takes over; a trapped VM may leave its stream
+//! open as a zombie, which harms nothing. The stream is reopened only from the tick: reopening it
+//! in its own close callback never leaves Envoy's event loop.
+
+use crate::cache::watermarks::{Change, Watermarks};
+use crate::contract as pb;
+use crate::host::{Host, Token};
+use crate::metrics::{Count, Metrics};
+use crate::policy_client::{CONTRACT, PolicyClient};
+use pb::watch_event::Event;
+use prost::Message;
+
+/// A lease that was not renewed for so long is free, in ms.
+const LEASE_MS: u64 = 1_500;
+
+/// Time between attempts, in ms; doubles up to the maximum, with half of it as jitter.
+const MIN_BACKOFF_MS: u64 = 100;
+const MAX_BACKOFF_MS: u64 = 3_000;
+
+/// Heartbeats that may be missed before the stream is given up.
+const MISSED: u64 = 3;
+
+/// Assumed until the server tells its interval, in ms.
+const DEFAULT_INTERVAL_MS: u64 = 1_000;
+
+/// The largest event, in bytes: a key set.
+const MAX_EVENT: usize = 512 * 1024;
+
+type Id = [u8; 16];
+
+/// What the filter writes down about an open stream.
+#[derive(Debug)]
+struct Stream {
+    token: Token,
+    heard_ms: u64,
+    interval_ms: u64,
+}
+
+#[derive(Debug)]
+pub struct Watch {
+    prefix: String,
+    /// From the random source: context ids and addresses are the same in every VM.
+    id: Option<Id>,
+    stream: Option<Stream>,
+    failures: u32,
+    next_attempt_ms: u64,
+    /// The lease was ours in the last tick too: writes of two VMs may cross.
+    confirmed: bool,
+}
+
+/// What the stream needs of its worker.
+pub struct Means<'a, H> {
+    pub host: &'a H,
+    pub client: &'a PolicyClient,
+    pub metrics: &'a Metrics,
+    pub watermarks: &'a mut Watermarks,
+}
+
+impl Watch {
+    /// `prefix` as the cache's.
+    pub fn new(prefix: &str) -> Self {
+        Self {
+            prefix: prefix.to_owned(),
+            id: None,
+            stream: None,
+            failures: 0,
+            next_attempt_ms: 0,
+            confirmed: false,
+        }
+    }
+
+    pub fn owns(&self, token: Token) -> bool {
+        self.stream.as_ref().is_some_and(|stream| stream.token == token)
+    }
+
+    /// Called by the root's tick, with the root as the effective context.
+    pub fn tick<H: Host>(&mut self, mut means: Means<'_, H>, now_ms: u64) {
+        let held = self.hold_lease(means.host, now_ms);
+        if !held {
+            self.confirmed = false;
+            self.close(&means);
+            return;
+        }
+        if !std::mem::replace(&mut self.confirmed, true) {
+            return;
+        }
+        match &self.stream {
+            Some(stream) => {
+                let patience = stream.interval_ms.saturating_mul(MISSED);
+                if now_ms.saturating_sub(stream.heard_ms) > patience {
+                    log::warn!("mlgate: the policy server's stream is silent; reopening it");
+                    self.close(&means);
+                    self.back_off(means.host, now_ms);
+                }
+            }
+            None if now_ms >= self.next_attempt_ms => self.open(&mut means, now_ms),
+            None => {}
+        }
+    }
+
+    fn hold_lease<H: Host>(&mut self, host: &H, now_ms: u64) -> bool {
+        let Some(id) = self.identity(host) else { return false };
+        let key = format!("{}lease", self.prefix);
+        let stored = host.shared(&key).ok();
+        let lease = stored.as_ref().and_then(|stored| read_lease(&stored.value));
+        if let Some((holder, renewed_ms)) = lease
+            && holder != id
+            && now_ms.saturating_sub(renewed_ms) < LEASE_MS
+        {
+            return false;
+        }
+        let value = [id.as_slice(), &now_ms.to_be_bytes()].concat();
+        host.set_shared(&key, &value, stored.map(|stored| stored.cas)).is_ok()
+            // The first write of two VMs is unconditional in both: the later one has it.
+            && host.shared(&key).ok().and_then(|stored| read_lease(&stored.value))
+                == Some((id, now_ms))
+    }
+
+    fn identity<H: Host>(&mut self, host: &H) -> Option<Id> {
+        if self.id.is_none() {
+            let mut id = Id::default();
+            host.random(&mut id).ok()?;
+            self.id = Some(id);
+        }
+        self.id
+    }
+
+    fn open<H: Host>(&mut self, means: &mut Means<'_, H>, now_ms: u64) {
+        let node = means.host.property(&["node", "id"]).unwrap_or_default();
+        let request = pb::WatchRequest {
+            last_revision: means.watermarks.heard_revision(means.host),
+            node: String::from_utf8_lossy(&node).chars().take(128).collect(),
+            contract: CONTRACT,
+        };
+        match means.client.watch(means.host, &request) {
+            Ok(token) => {
+                means.metrics.count(means.host, Count::StreamOpened);
+                self.stream =
+                    Some(Stream { token, heard_ms: now_ms, interval_ms: DEFAULT_INTERVAL_MS });
+            }
+            Err(error) => {
+                log::warn!("mlgate: the policy server's stream could not be opened: {error:?}");
+                self.back_off(means.host, now_ms);
+            }
+        }
+    }
+
+    fn back_off<H: Host>(&mut self, host: &H, now_ms: u64) {
+        let doubled = MIN_BACKOFF_MS.saturating_mul(1 << self.failures.min(8));
+        let wait = doubled.min(MAX_BACKOFF_MS);
+        self.failures = self.failures.saturating_add(1);
+        let mut random = [0_u8; 2];
+        let _ = host.random(&mut random);
+        let jitter = u64::from(u16::from_be_bytes(random)).checked_rem(wait).unwrap_or(0);
+        self.next_attempt_ms = now_ms.saturating_add(wait / 2).saturating_add(jitter / 2);
+    }
+
+    fn close<H: Host>(&mut self, means: &Means<'_, H>) {
+        if let Some(stream) = self.stream.take() {
+            means.metrics.count(means.host, Count::StreamClosed);
+            means.host.close_stream(stream.token);
+        }
+    }
+
+    /// The root goes: another configuration has its own stream.
+    pub fn stop<H: Host>(&mut self, host: &H) {
+        if let Some(stream) = self.stream.take() {
+            host.close_stream(stream.token);
+        }
+    }
+
+    /// The server ended the stream. Envoy keeps its memory until it is closed here too.
+    pub fn on_closed<H: Host>(&mut self, means: &Means<'_, H>, code: u32) {
+        log::warn!("mlgate: the policy server's stream ended with code {code}");
+        self.close(means);
+        self.back_off(means.host, means.host.now_ms());
+    }
+
+    pub fn on_message<H: Host>(&mut self, means: &mut Means<'_, H>) {
+        let now_ms = means.host.now_ms();
+        let event = means.host.received(MAX_EVENT).ok();
+        let event = event.and_then(|bytes| pb::WatchEvent::decode(bytes.as_slice()).ok());
+        let Some(event) = event.and_then(|event| event.event) else {
+            // A change that cannot be read is a change that is missed.
+            log::error!("mlgate: an event of the policy server's stream could not be read");
+            self.close(means);
+            means.watermarks.forget(means.host);
+            self.back_off(means.host, now_ms);
+            return;
+        };
+        if let Some(stream) = &mut self.stream {
+            stream.heard_ms = now_ms;
+        }
+        self.failures = 0;
+        self.apply(means, event, now_ms);
+    }
+
+    fn apply<H: Host>(&mut self, means: &mut Means<'_, H>, event: Event, now_ms: u64) {
+        let (host, watermarks) = (means.host, &mut *means.watermarks);
+        match event {
+            Event::Changed(changed) => {
+                means.metrics.count(host, Count::Invalidations);
+                let revision = changed.revision;
+                let change = if changed.everyone {
+                    Change::Everyone { revision }
+                } else {
+                    Change::Scopes { revision, scopes: changed.scopes }
+                };
+                watermarks.apply(host, &change);
+            }
+            Event::Heartbeat(heartbeat) => {
+                if let Some(stream) = &mut self.stream {
+                    stream.interval_ms = u64::from(heartbeat.interval_ms).clamp(100, 60_000);
+                }
+                watermarks.hear(host, now_ms, heartbeat.revision);
+            }
+            Event::Reset(reset) => watermarks.reset(host, reset.revision),
+            Event::Keys(keys) => self.publish(means, &keys),
+        }
+    }
+
+    /// Gives an issuer's keys to every worker.
+    fn publish<H: Host>(&self, means: &mut Means<'_, H>, keys: &pb::KeySet) {
+        let value = [keys.version.to_be_bytes().as_slice(), keys.jwks.as_bytes()].concat();
+        match means.host.set_shared(&keys_key(&self.prefix, &keys.issuer), &value, None) {
+            Ok(()) => means.watermarks.new_keys(means.host),
+            Err(error) => log::warn!("mlgate: keys could not be shared: {error:?}"),
+        }
+    }
+}
+
+/// The keys of an issuer that the stream has brought, with their version.
+pub fn shared_keys<H: Host>(host: &H, prefix: &str, issuer: &str) -> Option<(String, u64)> {
+    let stored = host.shared(&keys_key(prefix, issuer)).ok()?;
+    let (version, jwks) = stored.value.split_first_chunk::<8>()?;
+    Some((String::from_utf8(jwks.to_vec()).ok()?, u64::from_be_bytes(*version)))
+}
+
+fn keys_key(prefix: &str, issuer: &str) -> String {
+    format!("{prefix}k/{issuer}")
+}
+
+fn read_lease(bytes: &[u8]) -> Option<(Id, u64)> {
+    let (id, renewed) = bytes.split_first_chunk::<16>()?;
+    Some((*id, u64::from_be_bytes(renewed.try_into().ok()?)))
+}
+
+#[cfg(test)]
+mod tests;
