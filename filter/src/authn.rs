@@ -2,7 +2,7 @@
 
 pub mod basic;
 pub mod issuers;
-mod jwt;
+pub mod jwt;
 mod key;
 mod signature;
 
