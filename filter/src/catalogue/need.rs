@@ -4,7 +4,7 @@ use crate::refusal::Refusal;
 use crate::requirement::{
     Action, Key, Reference, ReferenceKind, Requirement, ResourceType, Rung, Standing,
 };
-use crate::surface::inputs::{Field, Inputs};
+use crate::surface::inputs::{Arity, Field, Inputs};
 
 /// One need of a route. All needs of a route must hold.
 #[derive(Debug, Clone, Copy)]
@@ -97,7 +97,16 @@ fn each(
     field: Field,
     requirements: impl Fn(&str) -> Vec<Requirement>,
 ) -> Result<Vec<Requirement>, Refusal> {
-    Ok(inputs.all(field)?.iter().flat_map(|id| requirements(id)).collect())
+    let ids = inputs.all(field)?;
+    if ids.is_empty() && field.arity == Arity::AtLeastOne {
+        return Ok(vec![nobody_but_admins()]);
+    }
+    Ok(ids.iter().flat_map(|id| requirements(id)).collect())
+}
+
+/// For requests that name nothing to decide on.
+pub fn nobody_but_admins() -> Requirement {
+    Requirement::Standing(Standing::SuperAdmin)
 }
 
 /// `action` by grants on this id.

@@ -20,6 +20,7 @@ pub enum Arity {
     One,
     ZeroOrOne,
     Many,
+    /// Without any, MLflow lets only admins reach its handler.
     AtLeastOne,
 }
 
@@ -88,11 +89,7 @@ impl Inputs {
         match field.arity {
             Arity::One => self.one(field).map(|id| vec![id]),
             Arity::ZeroOrOne => self.optional(field).map(|id| id.into_iter().collect()),
-            Arity::Many => self.gather(field),
-            Arity::AtLeastOne => match self.gather(field)? {
-                ids if ids.is_empty() => Err(Refusal::invalid(field.name, "is required")),
-                ids => Ok(ids),
-            },
+            Arity::Many | Arity::AtLeastOne => self.gather(field),
         }
     }
 

@@ -10,7 +10,7 @@ use crate::surface::inputs::{Field, Inputs, member};
 use crate::surface::json::Value;
 
 use super::super::field::*;
-use super::super::need::{Need, every, not_denied, on, tier_of, tier_of_owner};
+use super::super::need::{Need, every, nobody_but_admins, not_denied, on, tier_of, tier_of_owner};
 use super::super::oracle::{trace_search, trace_texts};
 use super::super::route::{ADMIN, Mount::*, delete, get, patch, post};
 use super::super::{Route, rows};
@@ -63,6 +63,9 @@ fn search(
     filters: &'static [&'static str],
 ) -> Result<Vec<Requirement>, Refusal> {
     let ids = inputs.all(experiments)?;
+    if ids.is_empty() {
+        return Ok(vec![nobody_but_admins()]);
+    }
     let reads = ids.iter().flat_map(|id| tier_of(Trace, READ, READ, id));
     let texts = trace_texts(inputs, filters)?;
     Ok(reads.chain(trace_search(&ids, &texts)).collect())
