@@ -499,7 +499,7 @@ fn privileged_routes_are_for_super_admins() {
         ("GET", "/build/index.html"),
         ("DELETE", "/api/3.0/mlflow/workspaces/team"),
         ("GET", "/api/3.0/mlflow/prompt-optimization/jobs/j1"),
-        ("GET", "/ajax-api/3.0/mlflow/assistant/config"),
+        ("GET", "/ajax-api/3.0/mlflow/assistant/sessions/s1/stream"),
         ("GET", "/api/3.0/mlflow/gateway/guardrails/list"),
         ("GET", "/api/3.0/mlflow/skills"),
         ("POST", "/api/2.0mlflow/experiments/search-datasets"),

@@ -1,5 +1,6 @@
 //! Jobs, the assistant, demo data, workspaces and webhooks: mostly things that run as the server.
 
+use crate::operation::{Redaction, ResponseWork, When};
 use crate::refusal::Refusal;
 use crate::requirement::{
     Action,
@@ -60,6 +61,10 @@ const OPTIMIZE: Need = Need::Rule(
 const OPTIMIZED_DATASET: Need =
     experiment_of(EvaluationDatasetId, Field::optional("config.dataset_id", Form::Dataset), READ);
 
+/// Experiments and, to what looks like a local client, directories of the server.
+const WITHOUT_PROJECTS: ResponseWork =
+    ResponseWork::Redact(&[Redaction { when: When::Always, path: &["projects"] }]);
+
 const LOCAL: &str = "meant for a loopback client, and every client looks local behind the gate";
 const SERVER: &str = "runs with the server's rights and without the caller's identity";
 
@@ -88,10 +93,12 @@ pub const ROUTES: &[Route] = &[
         .note("as in MLflow, whose validator never matches"),
     post(Ajax, "/3.0/mlflow/demo/generate", ADMIN).note(SERVER),
     post(Ajax, "/3.0/mlflow/demo/delete", ADMIN),
-    get(Ajax, "/3.0/mlflow/assistant/config", ADMIN).note(LOCAL),
+    get(Ajax, "/3.0/mlflow/assistant/config", ANYONE)
+        .response(WITHOUT_PROJECTS)
+        .note("the UI asks for it on every page"),
     put(Ajax, "/3.0/mlflow/assistant/config", ADMIN).note(LOCAL),
     post(Ajax, "/3.0/mlflow/assistant/message", ADMIN).note(LOCAL),
-    get(Ajax, "/3.0/mlflow/assistant/providers", ADMIN).note(LOCAL),
+    get(Ajax, "/3.0/mlflow/assistant/providers", ANYONE).note("the UI asks for it on every page"),
     get(Ajax, "/3.0/mlflow/assistant/providers/{provider}/health", ADMIN).note(LOCAL),
     get(Ajax, "/3.0/mlflow/assistant/providers/{provider}/models", ADMIN).note(LOCAL),
     post(Ajax, "/3.0/mlflow/assistant/skills/install", ADMIN).note(LOCAL),
