@@ -21,6 +21,10 @@ const MAX_SCOPES: usize = 256;
 /// How often the start of a write is tried when another process holds the lock for too long.
 const ATTEMPTS: u32 = 5;
 
+/// How long a write waits for the others of this process. While the database is away each of them
+/// takes its time to fail; those behind must not add it all up.
+const TURN_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// The channel on which Postgres wakes the policy servers.
 pub(crate) const NOTIFY_CHANNEL: &str = "mlgate_changes";
 
@@ -41,7 +45,9 @@ impl Store {
     /// Starts a write. It holds the revision row, and with it the order of all writes, from here
     /// until it is committed or dropped; so nothing slow may happen in between.
     pub(crate) async fn begin<'s>(&'s self, actor: &'s Actor) -> Result<WriteTx<'s>> {
-        let turn = self.shared.turn.lock().await;
+        let turn = tokio::time::timeout(TURN_TIMEOUT, self.shared.turn.lock())
+            .await
+            .map_err(|_| StoreError::Unavailable(sqlx::Error::PoolTimedOut))?;
         let mut attempt = 1;
         let (transaction, revision) = loop {
             match self.lock_revision().await {

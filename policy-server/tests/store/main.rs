@@ -3,4 +3,5 @@
 
 mod behaviour;
 mod history;
+mod scale;
 mod support;
