@@ -20,12 +20,16 @@ def pictures(tmp_path):
     return directory
 
 
+# Workspaces are off, and the assistant is for administrators only.
+REFUSED_ON_PURPOSE = ("/mlflow/workspaces", "/mlflow/assistant/")
+
+
 def refusals(browser):
-    """What the interface asked for and was refused; workspaces are off."""
+    """What the interface asked for and should have got."""
     return [
         (status, url)
         for status, url in browser.responses
-        if status >= 400 and not url.endswith("/mlflow/workspaces")
+        if status >= 400 and not any(path in url for path in REFUSED_ON_PURPOSE)
     ]
 
 

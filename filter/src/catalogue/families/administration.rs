@@ -25,7 +25,7 @@ pub const ROUTES: &[Route] = &[
     get(Both, "/3.0/mlflow/users/roles/list", SERVED),
     post(Both, "/3.0/mlflow/roles/create", SERVED),
     get(Both, "/3.0/mlflow/roles/get", SERVED),
-    get(Both, "/3.0/mlflow/roles/list", SERVED),
+    get(Both, "/3.0/mlflow/roles/list", SERVED).repeated(&["workspace"]),
     patch(Both, "/3.0/mlflow/roles/update", SERVED),
     delete(Both, "/3.0/mlflow/roles/delete", SERVED),
     post(Both, "/3.0/mlflow/roles/permissions/add", SERVED),
