@@ -8,7 +8,26 @@ use crate::support::*;
 
 #[tokio::test]
 async fn every_kind_of_id_leads_to_its_experiment() {
-    let server = fixture(&[]).await;
+    ids_lead_to_experiments(&fixture(&[]).await).await;
+}
+
+#[tokio::test]
+async fn every_kind_of_id_leads_to_its_experiment_on_postgres() {
+    let Some(url) = postgres_tracking().await else { return };
+    let server = fixture(&[("tracking_uri", &url)]).await;
+    ids_lead_to_experiments(&server).await;
+    names_lead_to_experiments(&server).await;
+    let read = |name| on(R::ModelOrPrompt, name, Action::Read);
+    server.grant("reader", Domain::Prompt, "*", Level::Read).await;
+    assert_eq!(server.outcome("reader", read("classifier")).await, Outcome::Denied);
+    assert_eq!(server.outcome("reader", read("greeting")).await, Outcome::Allowed);
+    let server = fixture(&[("tracking_uri", &url), ("workspaces", "true")]).await;
+    assert_eq!(server.outcome("owner", experiment("1", Action::Read)).await, Outcome::Allowed);
+    server.grant("owner", Domain::Experiment, "*", Level::Read).await;
+    assert_eq!(server.outcome("owner", experiment("3", Action::Read)).await, Outcome::Denied);
+}
+
+async fn ids_lead_to_experiments(server: &Fixture) {
     for (kind, mine, theirs) in [
         (K::RunId, RUN_1, RUN_2),
         (K::TraceId, "tr-1", "tr-2"),
@@ -35,7 +54,10 @@ async fn every_kind_of_id_leads_to_its_experiment() {
 
 #[tokio::test]
 async fn names_within_an_experiment_lead_to_it() {
-    let server = fixture(&[]).await;
+    names_lead_to_experiments(&fixture(&[]).await).await;
+}
+
+async fn names_lead_to_experiments(server: &Fixture) {
     let named = |kind, parent: &str, name| {
         let reference = pb::Reference { parent: parent.to_owned(), ..reference(kind, name) };
         server.outcome("reader", owner(R::Experiment, reference, Action::Read))

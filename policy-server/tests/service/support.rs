@@ -86,6 +86,25 @@ pub async fn create_tracking(path: &std::path::Path) {
     connection.execute(include_str!("tracking.sql")).await.unwrap();
 }
 
+/// The same tracking database on Postgres, as MLflow spells its URL; `None` without a server.
+pub async fn postgres_tracking() -> Option<String> {
+    let Ok(server) = std::env::var("MLGATE_TEST_POSTGRES") else {
+        eprintln!("SKIPPED on Postgres: MLGATE_TEST_POSTGRES is not set");
+        return None;
+    };
+    let name = format!("tracking_{:016x}", rand::random::<u64>());
+    let options: sqlx::postgres::PgConnectOptions = server.parse().expect("MLGATE_TEST_POSTGRES");
+    let mut admin = options.connect().await.expect("MLGATE_TEST_POSTGRES");
+    let create = sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"));
+    admin.execute(create).await.unwrap();
+    let mut connection = options.clone().database(&name).connect().await.unwrap();
+    connection.execute(include_str!("tracking.sql")).await.unwrap();
+    let mut url = url::Url::parse(&server).unwrap();
+    url.set_path(&name);
+    let (_, rest) = url.as_str().split_once("://").unwrap();
+    Some(format!("postgresql+psycopg2://{rest}"))
+}
+
 impl Fixture {
     pub async fn grant(&self, user: &str, resource: ResourceType, id: &str, level: Level) -> u64 {
         self.grant_in("default", user, resource, id, level).await
