@@ -59,6 +59,11 @@ pub struct Config {
     /// Lets super admins call routes that the catalogue does not know. Default: false.
     #[serde(default)]
     pub unknown_routes_for_admins: bool,
+    /// The version of MLflow behind the gate, e.g. `"3.17"`. From 3.17 on its experiment search
+    /// is narrowed in the request; for older ones, and where nothing is said, pages are filtered
+    /// and refilled instead.
+    #[serde(default)]
+    pub mlflow_version: Option<MlflowVersion>,
     #[serde(default)]
     pub mode: Mode,
     /// Adds `x-mlgate-reason` to the gate's own answers. Default: false, because reasons tell
@@ -68,6 +73,26 @@ pub struct Config {
     /// The realm of the Basic challenge. Default: `mlflow`, which MLflow's own UI expects.
     #[serde(default = "default_realm")]
     pub realm: String,
+}
+
+/// Major and minor version; what follows does not matter to the gate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(try_from = "String")]
+pub struct MlflowVersion(u32, u32);
+
+/// The first version whose experiment search takes `experiment_id IN (…)`.
+const FILTERS_TAKE_IDS: MlflowVersion = MlflowVersion(3, 17);
+
+impl TryFrom<String> for MlflowVersion {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let mut parts = text.split('.').map(str::parse);
+        match (parts.next(), parts.next()) {
+            (Some(Ok(major)), Some(Ok(minor))) => Ok(Self(major, minor)),
+            _ => Err("mlflow_version must be a version such as 3.17 or 3.17.2"),
+        }
+    }
 }
 
 /// Where the policy server is.
@@ -164,6 +189,11 @@ fn default_public_routes() -> Vec<String> {
 }
 
 impl Config {
+    /// Whether MLflow's search filters take conditions on ids.
+    pub fn filters_take_ids(&self) -> bool {
+        self.mlflow_version.is_some_and(|version| version >= FILTERS_TAKE_IDS)
+    }
+
     /// Parses and checks a configuration.
     pub fn parse(json: &[u8]) -> Result<Self, ConfigError> {
         if json.is_empty() {

@@ -92,6 +92,9 @@ pub struct Route {
     pub repeated: &'static [&'static str],
     pub scopes: &'static [ScopeSpec],
     pub select: Option<SelectSpec>,
+    /// Types of the response's rows whose readable ids are to be told with the decision, so that
+    /// nothing more must be asked when the rows come.
+    pub told: &'static [ResourceType],
     /// Scopes that only the rewriting of the response uses; they come before all others.
     pub judged_by: Option<Rule<Vec<Scope>>>,
     pub response: ResponseWork,
@@ -121,6 +124,7 @@ const fn line(
         repeated: &[],
         scopes: &[],
         select: None,
+        told: &[],
         judged_by: None,
         response: ResponseWork::None,
         responding: None,
@@ -174,6 +178,11 @@ impl Route {
 
     pub const fn selecting(mut self, select: SelectSpec) -> Self {
         self.select = Some(select);
+        self
+    }
+
+    pub const fn telling(mut self, told: &'static [ResourceType]) -> Self {
+        self.told = told;
         self
     }
 
@@ -255,6 +264,7 @@ impl Route {
         if let Some(select) = self.select {
             demand.add_select(select, inputs);
         }
+        demand.scopes.extend(self.told.iter().map(|&resource| every(resource)));
         for effect in self.effects {
             demand.effects.extend(effect.effects(inputs)?);
         }
@@ -306,14 +316,12 @@ impl Demand {
             place: filter,
             when_empty: WhenEmpty::Answer("{}"),
         });
-        self.scopes.push(Scope {
-            resource: spec.resource,
-            ids: Vec::new(),
-            every: true,
-            rungs: Vec::new(),
-            vetoes: Vec::new(),
-        });
+        self.scopes.push(every(spec.resource));
     }
+}
+
+fn every(resource: ResourceType) -> Scope {
+    Scope { resource, ids: Vec::new(), every: true, rungs: Vec::new(), vetoes: Vec::new() }
 }
 
 impl EffectSpec {

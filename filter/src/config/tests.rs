@@ -75,3 +75,20 @@ fn an_issuer_without_an_audience_or_with_a_twin_is_refused() {
             .contains("none")
     );
 }
+
+#[test]
+fn filters_take_ids_only_where_the_version_is_known_to() {
+    let of = |version: &str| {
+        let json = format!(r#"{{"policy":{{"cluster":"p"}},"mlflow_version":{version}}}"#);
+        Config::parse(json.as_bytes()).map(|config| config.filters_take_ids())
+    };
+    for version in [r#""3.17""#, r#""3.17.2""#, r#""3.18.0""#, r#""4.0.0.dev0""#] {
+        assert_eq!(of(version), Ok(true), "{version}");
+    }
+    for version in ["null", r#""2.22.1""#, r#""3.16.9""#, r#""3.9""#] {
+        assert_eq!(of(version), Ok(false), "{version}");
+    }
+    for version in [r#""3""#, r#""latest""#, r#""v3.17""#] {
+        assert!(of(version).unwrap_err().to_string().contains("mlflow_version"), "{version}");
+    }
+}

@@ -175,7 +175,7 @@ impl Gate {
         };
         let left: Vec<Selection> = answer.scopes.iter().map(Into::into).collect();
         self.response = Response::plan(&operation, who, answer, worker.config.mode);
-        let forward = match narrow(operation.forward, &left) {
+        let forward = match narrow(operation.forward, &left, worker.config.filters_take_ids()) {
             Narrowed::Forward(forward) => forward,
             Narrowed::Answer(body) => return Step::Answer(worker.replies.as_mlflow(body)),
             Narrowed::Deny => {

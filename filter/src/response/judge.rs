@@ -7,6 +7,7 @@ use crate::contract as pb;
 use crate::operation::{RowId, RowTest};
 use crate::requirement::{Action, ReferenceKind, ResourceType, Selection};
 use crate::surface::json::{Object, Value};
+use crate::surface::path::encode;
 
 /// A kind of question; all ids of one kind are asked about at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -187,13 +188,7 @@ pub fn row_id(row: &Object, id: RowId) -> Option<String> {
 /// A scorer's id in grants: MLflow's `urllib.parse.quote(name, safe="")` keeps `A-Za-z0-9_.-~`.
 pub fn scorer_key(experiment_id: &str, name: &str) -> String {
     let mut key = format!("{experiment_id}/");
-    for byte in name.bytes() {
-        if byte.is_ascii_alphanumeric() || b"_.-~".contains(&byte) {
-            key.push(char::from(byte));
-        } else {
-            key.push_str(&format!("%{byte:02X}"));
-        }
-    }
+    encode(name, &mut key);
     key
 }
 

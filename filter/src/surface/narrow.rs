@@ -26,9 +26,9 @@ const MAX_IN_BODY: usize = 5000;
 
 /// `left[i]` is what is left of `Operation::scopes[i]`; a missing entry is nothing.
 ///
-/// A selection that cannot be put into a filter leaves the request as it is: the rows of its
-/// response are judged in any case.
-pub fn narrow(forward: Forward, left: &[Selection]) -> Narrowed {
+/// A selection that cannot be put into a filter, or may not be (`filters`: this MLflow's filters
+/// take ids), leaves the request as it is: the rows of its response are judged in any case.
+pub fn narrow(forward: Forward, left: &[Selection], filters: bool) -> Narrowed {
     let mut forward = forward;
     for field in std::mem::take(&mut forward.scoped) {
         let nothing = Selection::Only(Vec::new());
@@ -43,6 +43,7 @@ pub fn narrow(forward: Forward, left: &[Selection]) -> Narrowed {
             (Place::Body, Selection::Only(ids)) => in_body(&mut forward, &field, ids),
             (Place::Query, Selection::Only(ids)) => in_query(&mut forward, &field, ids),
             (Place::Body | Place::Query, _) => None,
+            (Place::FilterInBody | Place::FilterInQuery, _) if !filters => Some(()),
             (Place::FilterInBody, left) => condition(&field.field, left, MAX_IN_BODY)
                 .map_or(Some(()), |c| filter_in_body(&mut forward, &c)),
             (Place::FilterInQuery, left) => condition(&field.field, left, MAX_IN_QUERY)
@@ -141,7 +142,7 @@ mod tests {
     #[test]
     fn only_the_allowed_ids_are_forwarded_and_nothing_else_changes() {
         let Narrowed::Forward(out) =
-            narrow(forward(Place::Body), &[Selection::Only(vec!["2".into()])])
+            narrow(forward(Place::Body), &[Selection::Only(vec!["2".into()])], true)
         else {
             panic!("must forward");
         };
@@ -150,7 +151,7 @@ mod tests {
             Some(&br#"{"filter":"x","experimentIds":["2"],"max_results":1.0}"#[..])
         );
         let Narrowed::Forward(out) =
-            narrow(forward(Place::Query), &[Selection::Only(vec!["2".into()])])
+            narrow(forward(Place::Query), &[Selection::Only(vec!["2".into()])], true)
         else {
             panic!("must forward");
         };
@@ -161,16 +162,94 @@ mod tests {
     #[test]
     fn nothing_left_is_answered_as_mlflow_would() {
         assert_eq!(
-            narrow(forward(Place::Body), &[Selection::Only(vec![])]),
+            narrow(forward(Place::Body), &[Selection::Only(vec![])], true),
             Narrowed::Answer("{}")
         );
-        assert_eq!(narrow(forward(Place::Body), &[]), Narrowed::Answer("{}"));
+        assert_eq!(narrow(forward(Place::Body), &[], true), Narrowed::Answer("{}"));
     }
 
     #[test]
     fn a_field_that_is_not_there_denies() {
         let mut missing = forward(Place::Body);
         missing.scoped[0].field = "other".into();
-        assert_eq!(narrow(missing, &[Selection::Only(vec!["1".into()])]), Narrowed::Deny);
+        assert_eq!(narrow(missing, &[Selection::Only(vec!["1".into()])], true), Narrowed::Deny);
+    }
+
+    fn search(place: Place, path: &str, body: Option<&str>) -> Forward {
+        Forward {
+            path: path.into(),
+            body: body.map(|body| body.as_bytes().to_vec()),
+            scoped: vec![ScopedField {
+                scope: 0,
+                field: "experiment_id".into(),
+                place,
+                when_empty: WhenEmpty::Answer("{}"),
+            }],
+        }
+    }
+
+    fn in_filter(body: &str, left: Selection) -> String {
+        let forward = search(Place::FilterInBody, "/x", Some(body));
+        match narrow(forward, &[left], true) {
+            Narrowed::Forward(out) => String::from_utf8(out.body.unwrap()).unwrap(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn only(ids: &[&str]) -> Selection {
+        Selection::Only(ids.iter().map(|id| (*id).to_owned()).collect())
+    }
+
+    #[test]
+    fn the_condition_stands_before_the_callers_own_filter() {
+        assert_eq!(
+            in_filter(r#"{"filter":"name LIKE 'a%' -- x","max_results":5}"#, only(&["3", "5"])),
+            r#"{"filter":"experiment_id IN ('3', '5') AND name LIKE 'a%' -- x","max_results":5}"#
+        );
+        let but = Selection::AllBut(vec!["7".into()]);
+        assert_eq!(in_filter("{}", but.clone()), r#"{"filter":"experiment_id NOT IN ('7')"}"#);
+        assert_eq!(
+            in_filter(r#"{"filter":" "}"#, but),
+            r#"{"filter":"experiment_id NOT IN ('7')"}"#
+        );
+    }
+
+    #[test]
+    fn the_condition_reaches_a_query_too() {
+        let forward = search(Place::FilterInQuery, "/x?filter=a%3D1&max_results=5", None);
+        let Narrowed::Forward(out) = narrow(forward, &[only(&["3"])], true) else {
+            panic!("must forward");
+        };
+        assert_eq!(
+            out.path,
+            "/x?filter=experiment_id%20IN%20%28%273%27%29%20AND%20a%3D1&max_results=5"
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_put_into_a_filter_leaves_the_request_as_it_is() {
+        let many = (0..6000).map(|id| id.to_string()).collect();
+        for left in [
+            Selection::Unknown,
+            Selection::AllBut(Vec::new()),
+            Selection::Only(many),
+            only(&["1') OR experiment_id IN ('2"]),
+            only(&["*"]),
+        ] {
+            assert_eq!(in_filter(r#"{"filter":"a"}"#, left), r#"{"filter":"a"}"#);
+        }
+        let forward = search(Place::FilterInBody, "/x", Some("{}"));
+        let Narrowed::Forward(out) = narrow(forward, &[only(&["1"])], false) else {
+            panic!("must forward");
+        };
+        assert_eq!(out.body.as_deref(), Some(&b"{}"[..]));
+    }
+
+    #[test]
+    fn who_may_read_nothing_is_answered_without_asking_mlflow() {
+        for filters in [true, false] {
+            let forward = search(Place::FilterInBody, "/x", Some("{}"));
+            assert_eq!(narrow(forward, &[only(&[])], filters), Narrowed::Answer("{}"));
+        }
     }
 }

@@ -7,7 +7,7 @@ use crate::surface::inputs::Inputs;
 
 use super::super::field::*;
 use super::super::need::{Need, on_owner};
-use super::super::route::{ANYONE, EffectSpec, Mount::*, get, post};
+use super::super::route::{ANYONE, EffectSpec, Mount::*, SelectSpec, get, post};
 use super::super::{Route, rows};
 
 /// Deleting an experiment takes with it all that is in it; each tier must allow it.
@@ -33,6 +33,8 @@ fn by_name(inputs: &Inputs) -> Result<Vec<Requirement>, Refusal> {
     Ok(vec![Requirement::Present(name), read])
 }
 
+const BY_ID: SelectSpec = SelectSpec { resource: Experiment, attribute: "experiment_id" };
+
 pub const ROUTES: &[Route] = &[
     post(
         Both,
@@ -51,8 +53,12 @@ pub const ROUTES: &[Route] = &[
     post(Both, "/2.0/mlflow/experiments/restore", &[DELETE_ALL]),
     post(Both, "/2.0/mlflow/experiments/set-experiment-tag", &[experiment(UPDATE)]),
     post(Both, "/2.0/mlflow/experiments/delete-experiment-tag", &[experiment(UPDATE)]),
-    get(Both, "/2.0/mlflow/experiments/search", ANYONE).response(rows::EXPERIMENTS),
-    post(Both, "/2.0/mlflow/experiments/search", ANYONE).response(rows::EXPERIMENTS),
+    get(Both, "/2.0/mlflow/experiments/search", ANYONE)
+        .selecting(BY_ID)
+        .response(rows::EXPERIMENTS),
+    post(Both, "/2.0/mlflow/experiments/search", ANYONE)
+        .selecting(BY_ID)
+        .response(rows::EXPERIMENTS),
     post(Ajax, "/2.0/mlflow/experiments/search-datasets", &[experiments(READ)])
         .note("MLflow asks for experiment:read on every id"),
 ];

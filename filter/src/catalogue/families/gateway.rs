@@ -170,7 +170,9 @@ pub const ROUTES: &[Route] = &[
     )
     .then(&[EffectSpec::CreatedInResponse(GatewaySecret, &["secret", "secret_id"])]),
     get(Both, "/3.0/mlflow/gateway/secrets/get", &[READS_SECRET]),
-    get(Both, "/3.0/mlflow/gateway/secrets/list", ANYONE).response(rows::GATEWAY_SECRETS),
+    get(Both, "/3.0/mlflow/gateway/secrets/list", ANYONE)
+        .telling(&[GatewaySecret])
+        .response(rows::GATEWAY_SECRETS),
     post(Both, "/3.0/mlflow/gateway/secrets/update", &[secret_in(SECRET_ID, UPDATE)]),
     delete(Both, "/3.0/mlflow/gateway/secrets/delete", &[secret_in(SECRET_ID, DELETE)])
         .then(&[EffectSpec::Deleted(GatewaySecret, SECRET_ID)]),
@@ -192,6 +194,7 @@ pub const ROUTES: &[Route] = &[
         "/3.0/mlflow/gateway/model-definitions/list",
         &[Need::Standing(Standing::Authenticated), not_denied_secret(OPTIONAL_SECRET)],
     )
+    .telling(&[GatewayModelDefinition])
     .response(rows::GATEWAY_MODEL_DEFINITIONS),
     post(
         Both,
@@ -220,6 +223,7 @@ pub const ROUTES: &[Route] = &[
         "/3.0/mlflow/gateway/endpoints/list",
         &[Need::Standing(Standing::Authenticated), not_denied_secret(OPTIONAL_SECRET)],
     )
+    .telling(&[GatewayEndpoint])
     .response(rows::GATEWAY_ENDPOINTS),
     post(Both, "/3.0/mlflow/gateway/endpoints/update", &[endpoint(UPDATE), UPDATES_ENDPOINT])
         .response(rows::GATEWAY_ENDPOINT),

@@ -109,6 +109,7 @@ pub const ROUTES: &[Route] = &[
     post(Both, "/3.0/mlflow/mcp-servers", &[Need::Standing(Standing::WorkspaceCreate), CREATES])
         .then(&[OWN]),
     get(Both, "/3.0/mlflow/mcp-servers/endpoints", &[VERSIONS_VISIBLE])
+        .telling(&[McpServer])
         .response(rows::MCP_ALL_ENDPOINTS),
     get(Both, "/3.0/mlflow/mcp-servers/{namespace}/{slug}", &[READS]).response(rows::MCP_SERVER),
     patch(Both, "/3.0/mlflow/mcp-servers/{namespace}/{slug}", &[UPDATES])

@@ -129,6 +129,8 @@ const VERSION_FAMILY: Need = Need::Rule("both version tiers not denied if tagged
 /// MLflow asks for a grant on the registered model even where the name is a prompt's.
 const READS_AS_MODEL: Need = Need::On { resource: RegisteredModel, action: READ, id: NAME };
 
+const MODELS_AND_PROMPTS: &[ResourceType] = &[ResourceType::RegisteredModel, ResourceType::Prompt];
+
 pub const ROUTES: &[Route] = &[
     post(
         Both,
@@ -137,7 +139,9 @@ pub const ROUTES: &[Route] = &[
     )
     .then(&[OWN]),
     get(Both, "/2.0/mlflow/registered-models/get", &[model(READ)]).response(rows::REGISTERED_MODEL),
-    get(Both, "/2.0/mlflow/registered-models/search", ANYONE).response(rows::REGISTERED_MODELS),
+    get(Both, "/2.0/mlflow/registered-models/search", ANYONE)
+        .telling(MODELS_AND_PROMPTS)
+        .response(rows::REGISTERED_MODELS),
     post(Both, "/2.0/mlflow/registered-models/rename", &[model(UPDATE), RENAMES])
         .then(&[MOVE])
         .response(rows::REGISTERED_MODEL),
@@ -170,6 +174,7 @@ pub const ROUTES: &[Route] = &[
         "/2.0/mlflow/model-versions/search",
         &[Need::Standing(Standing::Authenticated), FILTER_ON_RUNS],
     )
+    .telling(MODELS_AND_PROMPTS)
     .response(rows::MODEL_VERSIONS),
     patch(Both, "/2.0/mlflow/model-versions/update", &[model(READ), VERSION_UPDATE])
         .response(rows::MODEL_VERSION),

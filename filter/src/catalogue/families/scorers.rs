@@ -7,11 +7,11 @@ use crate::requirement::{
     Action,
     ReferenceKind::{JobId, OnlineScoringConfig},
     Requirement,
-    ResourceType::{Assessment, Run, Scorer, ScorerVersion, Trace},
+    ResourceType::{Assessment, Experiment, Run, Scorer, ScorerVersion, Trace},
 };
+use crate::response::scorer_key;
 use crate::surface::id::Form;
 use crate::surface::inputs::{Field, Inputs};
-use crate::surface::path::encode;
 
 use super::super::field::*;
 use super::super::need::{Need, every, not_denied, on, rung};
@@ -21,13 +21,6 @@ use super::gateway_references;
 
 const SCORER_NAME: Field = Field::optional("scorer_name", Form::Name);
 const SCORER_IDS: Field = Field::some("scorer_ids", Form::Token);
-
-/// The key of grants, as MLflow builds it with `urllib.parse.quote(name, safe="")`.
-pub fn scorer_key(experiment: &str, name: &str) -> String {
-    let mut key = format!("{experiment}/");
-    encode(name, &mut key);
-    key
-}
 
 fn key(inputs: &Inputs) -> Result<String, Refusal> {
     Ok(scorer_key(&inputs.one(EXPERIMENT_ID)?, &inputs.one(NAME)?))
@@ -86,12 +79,12 @@ const NAMED: Need = Need::Rule(
 );
 
 const OPTIONAL_EXPERIMENT: Need = Need::On {
-    resource: crate::requirement::ResourceType::Experiment,
+    resource: Experiment,
     action: READ,
     id: Field::optional("experiment_id", Form::Experiment),
 };
 const OPTIONAL_EXPERIMENTS: Need = Need::On {
-    resource: crate::requirement::ResourceType::Experiment,
+    resource: Experiment,
     action: READ,
     id: Field::many("experiment_ids", Form::Experiment),
 };
@@ -99,6 +92,7 @@ const OPTIONAL_EXPERIMENTS: Need = Need::On {
 pub const ROUTES: &[Route] = &[
     post(Both, "/3.0/mlflow/scorers/register", &[experiment(UPDATE), REGISTERS]).then(&[OWN]),
     get(Both, "/3.0/mlflow/scorers/list", &[OPTIONAL_EXPERIMENT, OPTIONAL_EXPERIMENTS])
+        .telling(&[Experiment, Scorer])
         .response(rows::SCORERS),
     get(Both, "/3.0/mlflow/scorers/get", &[READS]),
     get(Both, "/3.0/mlflow/scorers/versions", &[READS]),
