@@ -1,8 +1,8 @@
 //! Every route of the installed MLflow is in the catalogue, and every id in its request message
 //! is read.
 //!
-//! `MLGATE_MLFLOW_ROUTES` names the list that `tests/conformance/enumerate_routes.py` prints for
-//! an installed MLflow. Without it these tests say so and check nothing.
+//! `MLGATE_TEST_ROUTES` names the lists that `tests/conformance/enumerate_routes.py` prints for
+//! installed MLflows, separated by `:`. Without it these tests say so and check nothing.
 
 use std::collections::BTreeSet;
 
@@ -58,14 +58,18 @@ const UNUSED: &[(&str, &str, &str)] = &[
 ];
 
 fn routes() -> Option<Vec<Value>> {
-    let Some(file) = std::env::var_os("MLGATE_MLFLOW_ROUTES") else {
-        eprintln!("skipped: MLGATE_MLFLOW_ROUTES names no list of MLflow's routes");
+    let Some(files) = std::env::var_os("MLGATE_TEST_ROUTES") else {
+        eprintln!("skipped: MLGATE_TEST_ROUTES names no list of MLflow's routes");
         return None;
     };
-    let text = std::fs::read_to_string(&file).expect("the list of routes can be read");
-    let routes: Vec<Value> = serde_json::from_str(&text).expect("the list of routes is JSON");
-    assert!(routes.len() > 50, "{file:?} holds {} routes", routes.len());
-    Some(routes)
+    let mut all = Vec::new();
+    for file in std::env::split_paths(&files) {
+        let text = std::fs::read_to_string(&file).expect("the list of routes can be read");
+        let routes: Vec<Value> = serde_json::from_str(&text).expect("the list of routes is JSON");
+        assert!(routes.len() > 50, "{file:?} holds {} routes", routes.len());
+        all.extend(routes);
+    }
+    Some(all)
 }
 
 fn method(route: &Value) -> Method {

@@ -7,6 +7,7 @@ import json
 
 import pytest
 from support import raw, scene
+from support.envoy import another_envoy, manager
 
 HEAD = "Host: 127.0.0.1\r\nConnection: close\r\n"
 
@@ -176,7 +177,7 @@ def acting(gate):
     return scene.make(gate, "spelling")
 
 
-def send(acting, who, method, target, data="", further="X-None: 1", encoding="utf-8"):
+def send(acting, who, method, target, data="", further="X-None: 1", encoding="utf-8", port=None):
     fill = acting.fill
     target = fill(target).replace("{RUN}", acting.run.upper())
     target = target.replace("{arabic}", acting.experiment.translate(ARABIC))
@@ -187,18 +188,52 @@ def send(acting, who, method, target, data="", further="X-None: 1", encoding="ut
         f"Authorization: {acting.authorization(who)}\r\n\r\n"
     )
     with acting.gate.recorder.silence():
-        return raw.http1(acting.gate.ready["ports"]["gate"], head.encode() + payload)
+        return raw.http1(port or acting.gate.ready["ports"]["gate"], head.encode() + payload)
 
 
 def assert_refused(answer):
     assert answer is None or answer.status in (400, 403, 404, 405, 426, 501), answer
 
 
+def _unlike_the_shipped(**options):
+    """A change of Envoy's own reading of paths: the filter must be right whatever is set."""
+
+    def change(configuration):
+        manager(configuration).update(options)
+        plugin = manager(configuration)["http_filters"][0]["typed_config"]["config"]
+        plugin["vm_config"]["vm_id"] = "-".join(map(str, options.values()))
+
+    return change
+
+
+NORMALISATIONS = {
+    "as shipped": None,
+    "left raw": _unlike_the_shipped(
+        normalize_path=False, merge_slashes=False, path_with_escaped_slashes_action="KEEP_UNCHANGED"
+    ),
+    "unescaped": _unlike_the_shipped(
+        normalize_path=True,
+        merge_slashes=False,
+        path_with_escaped_slashes_action="UNESCAPE_AND_FORWARD",
+    ),
+}
+
+
+@pytest.fixture(scope="module", params=NORMALISATIONS)
+def port(request, gate, tmp_path_factory):
+    """The port of an Envoy for each way of reading paths."""
+    change = NORMALISATIONS[request.param]
+    if change is None:
+        yield gate.ready["ports"]["gate"]
+    else:
+        with another_envoy(gate, change, tmp_path_factory.mktemp("envoy")) as port:
+            yield port
+
+
 @pytest.mark.parametrize("name", TARGETS)
 @pytest.mark.parametrize("who", ["eve", "mallory"])
-def test_a_spelling_of_the_path_or_query_opens_nothing(acting, name, who):
-    answer = send(acting, who, "GET", TARGETS[name])
-    assert_refused(answer)
+def test_a_spelling_of_the_path_or_query_opens_nothing(acting, port, name, who):
+    assert_refused(send(acting, who, "GET", TARGETS[name], port=port))
 
 
 @pytest.mark.parametrize("name", BODIES)

@@ -199,11 +199,12 @@ fn start(options: &Options, interrupt: &Interrupt, services: &mut Services) -> R
     let policy_pid = policy.pid();
     services.push(policy);
 
+    let envoy_program = tools.venv.envoy()?;
     let envoy_config = data_dir.join("envoy.json");
     let through = options.mlflow_through.unwrap_or(mlflow_port);
     let mut envoy = envoy::start(
         &envoy::Plan {
-            program: tools.venv.envoy()?,
+            program: &envoy_program,
             listen,
             admin_port,
             mlflow: SocketAddr::from(([127, 0, 0, 1], through)),
@@ -258,6 +259,7 @@ fn start(options: &Options, interrupt: &Interrupt, services: &mut Services) -> R
         policy_command: policy::command_line(&parts.mlgate, &policy_config),
         mlgate: parts.mlgate,
         wasm: parts.wasm,
+        envoy: envoy_program,
         data_dir,
         policy_config,
         envoy_config,

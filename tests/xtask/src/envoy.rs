@@ -15,7 +15,7 @@ const MANAGER: &str = "/static_resources/listeners/0/filter_chains/0/filters/0/t
 const PLUGIN: &str = "/http_filters/0/typed_config/config";
 
 pub struct Plan<'a> {
-    pub program: PathBuf,
+    pub program: &'a Path,
     pub listen: SocketAddr,
     pub admin_port: u16,
     pub mlflow: SocketAddr,
@@ -30,7 +30,7 @@ pub fn start(plan: &Plan<'_>, config_file: &Path) -> Result<Service> {
     let config = configuration(plan)?;
     fs::write(config_file, serde_json::to_vec_pretty(&config)?)
         .with_context(|| format!("cannot write {}", config_file.display()))?;
-    let mut command = Command::new(&plan.program);
+    let mut command = Command::new(plan.program);
     command.arg("--config-path").arg(config_file);
     // Its shared memory would be one for all Envoys of the machine.
     command.arg("--disable-hot-restart");

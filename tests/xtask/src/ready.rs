@@ -24,6 +24,7 @@ pub struct Ready<'a> {
     pub data_dir: PathBuf,
     pub mlgate: PathBuf,
     pub wasm: PathBuf,
+    pub envoy: PathBuf,
     /// Starts the policy server again after it was stopped.
     pub policy_command: Vec<String>,
     pub policy_config: PathBuf,

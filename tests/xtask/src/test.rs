@@ -50,19 +50,21 @@ fn all(interrupt: &Interrupt) -> Result<Vec<Suite>> {
         services.push(service);
         suites.push(suites::cargo_tests(
             interrupt,
-            &[("MLGATE_TEST_POSTGRES", postgres.url("postgres")), ("MLGATE_MLFLOW_ROUTES", routes)],
+            &[("MLGATE_TEST_POSTGRES", postgres.url("postgres")), ("MLGATE_TEST_ROUTES", routes)],
         )?);
     }
+    let xtask = std::env::current_exe()?.to_string_lossy().into_owned();
     for store in ["sqlite", "postgres"] {
         suites.push(suites::python_tests(
             interrupt,
             &tools.venv,
             &format!("end to end on {store}"),
-            "tests/e2e",
-            &[("MLGATE_TEST_STORE", store.to_owned()), ("MLGATE_TEST_XTASK", own_path()?)],
+            &["-m", "pytest", "--quiet", "-p", "no:cacheprovider", "tests/e2e"],
+            &[("MLGATE_TEST_STORE", store.to_owned()), ("MLGATE_TEST_XTASK", xtask.clone())],
             &scratch,
         )?);
     }
+    suites.push(differential(interrupt, &tools, &xtask, &scratch)?);
     Ok(suites)
 }
 
@@ -101,6 +103,21 @@ fn routes_of(
     Ok(file)
 }
 
-fn own_path() -> Result<String> {
-    Ok(std::env::current_exe()?.to_string_lossy().into_owned())
+/// Compares the gate with MLflow's own basic-auth, request by request.
+fn differential(
+    interrupt: &Interrupt,
+    tools: &python::Tools,
+    xtask: &str,
+    scratch: &Path,
+) -> Result<Suite> {
+    let work = scratch.join("differential");
+    let demo = format!("'{xtask}' demo --no-build --profile dev");
+    suites::python_tests(
+        interrupt,
+        &tools.venv,
+        "differential against MLflow's basic-auth",
+        &["-m", "differential", "--work-dir", &work.to_string_lossy(), "--demo", &demo],
+        &[("PYTHONPATH", workspace::root().join("tests/conformance").display().to_string())],
+        scratch,
+    )
 }
