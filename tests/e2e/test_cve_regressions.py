@@ -119,7 +119,9 @@ def _filled(acting, value):
 
 @pytest.mark.parametrize("method, path, options", cases(ANONYMOUS) + cases(STRANGER))
 def test_nobody_gets_401(acting, method, path, options):
-    assert send(acting, None, method, path, options).status_code == 401
+    # A form where MLflow takes JSON is refused before anybody is asked who they are.
+    expected = (400, 401) if "data" in options else (401,)
+    assert send(acting, None, method, path, options).status_code in expected
 
 
 @pytest.mark.parametrize("method, path, options", cases(STRANGER))

@@ -63,7 +63,7 @@ def test_a_5_mib_json_body_is_read_to_its_end(gate, healthy, unique):
     owner = gate.create_user("large-owner")
     stranger = gate.create_user("large-stranger")
     run = gate.create_run(gate.create_experiment(unique, owner), owner)
-    tags = [{"key": f"k{n}", "value": "v" * 4000} for n in range(1300)]
+    tags = [{"key": f"k{n}", "value": "v" * 4000} for n in range(1320)]
     body = json.dumps({"tags": tags, "run_id": run})
     assert len(body) > 5 << 20
     with gate.recorder.silence():

@@ -29,6 +29,9 @@ def _read_answer(connection):
         if not piece:
             return None
         received += piece
+        if received.startswith(b"HTTP/1.1 1") and b"\r\n\r\n" in received:
+            # An interim answer such as 100 Continue.
+            received = received.split(b"\r\n\r\n", 1)[1]
     head, body = received.split(b"\r\n\r\n", 1)
     lines = head.split(b"\r\n")
     headers = {}
