@@ -491,6 +491,20 @@ fn references_are_authorized_with_what_refers_to_them() {
 }
 
 #[test]
+fn a_gateway_call_names_one_endpoint() {
+    let call = |path: &str| send("POST", path, &[], Some(b"{}"));
+    let invoked = call("/gateway/judge/mlflow/invocations").unwrap();
+    assert!(needs(&invoked, GatewayEndpoint, Use, "judge"));
+    assert!(call("/gateway/proxy/mlflow/invocations").is_err());
+    let gemini = call("/gateway/gemini/v1beta/models/judge:generateContent").unwrap();
+    assert!(needs(&gemini, GatewayEndpoint, Use, "judge"));
+    assert!(call("/gateway/gemini/v1beta/models/a:b:generateContent").is_err());
+    let chat = post("/gateway/openai/v1/chat/completions", r#"{"model":"judge"}"#).unwrap();
+    assert!(needs(&chat, GatewayEndpoint, Use, "judge"));
+    assert!(post("/gateway/openai/v1/chat/completions", "{}").is_err());
+}
+
+#[test]
 fn privileged_routes_are_for_super_admins() {
     for (method, path) in [
         ("GET", "/api/2.0/mlflow/webhooks"),

@@ -150,6 +150,16 @@ const CALL: &[Need] = &[endpoint_named(ENDPOINT_NAME, USE)];
 /// The endpoint in the body's `model`.
 const CALL_MODEL: &[Need] = &[endpoint_named(CALLED_MODEL, USE)];
 
+/// `/gateway/proxy/mlflow/invocations` is a call of an endpoint named `proxy` to MLflow, which
+/// tries the other template first.
+const NOT_AN_INVOCATION: Need =
+    Need::Rule("a path that is no invocation", &[], |inputs| match inputs.param("path") {
+        Some(path) if path.trim_matches('/') == "invocations" => {
+            Err(Refusal::ambiguous("path", "could name two endpoints"))
+        }
+        _ => Ok(Vec::new()),
+    });
+
 /// `{endpoint_name}:generateContent`, which is one segment.
 const GEMINI: Need =
     Need::Rule("gateway_endpoint:use for the name before the colon", &[], |inputs| {
@@ -282,7 +292,12 @@ pub const ROUTES: &[Route] = &[
     // Calls to models.
     get(Root, "/gateway/mlflow/v1/models", ANYONE).response(rows::GATEWAY_SERVED_MODELS),
     post(Root, "/gateway/{endpoint_name}/mlflow/invocations", CALL).streamed(),
-    post(Root, "/gateway/proxy/{endpoint_name}/{*path}", CALL).streamed(),
+    post(
+        Root,
+        "/gateway/proxy/{endpoint_name}/{*path}",
+        &[endpoint_named(ENDPOINT_NAME, USE), NOT_AN_INVOCATION],
+    )
+    .streamed(),
     post(Root, "/gateway/gemini/v1beta/models/{call}", &[GEMINI]).streamed(),
     post(Root, "/gateway/mlflow/v1/chat/completions", CALL_MODEL),
     post(Root, "/gateway/openai/v1/chat/completions", CALL_MODEL),
