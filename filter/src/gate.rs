@@ -252,10 +252,7 @@ impl Gate {
                 Flow::Continue
             }
         };
-        let wait = worker.config.body_timeout_ms;
-        let blind = worker.config.body_mode == BodyMode::StopIteration && !worker.sees_bodies;
-        let wait = if blind { wait.min(BLIND_MS) } else { wait };
-        self.deadline_ms = Some(host.now_ms().saturating_add(wait));
+        self.await_bytes(worker, host);
         self.state = State::NeedBody(Box::new(Held { unread, who, limit }));
         Step::Wait(flow)
     }
@@ -269,12 +266,11 @@ impl Gate {
     ) -> Flow {
         match &self.state {
             State::NeedBody(held) => {
+                let limit = held.limit;
                 if !worker.sees_bodies {
                     worker.sees_bodies = true;
-                    let wait = worker.config.body_timeout_ms;
-                    self.deadline_ms = Some(host.now_ms().saturating_add(wait));
+                    self.await_bytes(worker, host);
                 }
-                let limit = held.limit;
                 if size > limit {
                     let step = Step::Answer(worker.replies.too_large(limit));
                     return self.settle(worker, host, step, true);
@@ -458,6 +454,26 @@ impl Gate {
 
     // === time ===
 
+    /// Starts the clock for a body: a short one while it is not known that bodies are shown.
+    fn await_bytes<H: Host>(&mut self, worker: &Worker, host: &H) {
+        let wait = worker.config.body_timeout_ms;
+        let wait = if self.is_blind(worker) { wait.min(BLIND_MS) } else { wait };
+        self.deadline_ms = Some(host.now_ms().saturating_add(wait));
+    }
+
+    /// Whether no body was ever shown while headers were held.
+    fn is_blind(&self, worker: &Worker) -> bool {
+        worker.config.body_mode == BodyMode::StopIteration && !worker.sees_bodies
+    }
+
+    fn bodies_unseen(&self, worker: &Worker) -> Answer {
+        log::error!(
+            "mlgate: no body was ever shown: set allow_on_headers_stop_iteration: true on the \
+             plugin, or body_mode: buffer_filter with envoy.filters.http.buffer after it"
+        );
+        worker.replies.misconfigured("The gate is not set up to read bodies.", "bodies_unseen")
+    }
+
     pub fn is_overdue(&self, now_ms: u64) -> bool {
         self.deadline_ms.is_some_and(|deadline| now_ms >= deadline)
     }
@@ -467,16 +483,8 @@ impl Gate {
         self.deadline_ms = None;
         worker.metrics.count(host, Count::Timeouts);
         match &self.state {
-            State::NeedBody(_)
-                if !worker.sees_bodies && worker.config.body_mode == BodyMode::StopIteration =>
-            {
-                log::error!(
-                    "mlgate: no body was ever shown: set allow_on_headers_stop_iteration: true on the \
-                     plugin, or body_mode: buffer_filter with envoy.filters.http.buffer after it"
-                );
-                let answer = worker
-                    .replies
-                    .misconfigured("The gate is not set up to read bodies.", "bodies_unseen");
+            State::NeedBody(_) if self.is_blind(worker) => {
+                let answer = self.bodies_unseen(worker);
                 self.answer(worker, host, &answer);
             }
             State::NeedBody(_) => self.answer(worker, host, &worker.replies.body_timeout()),

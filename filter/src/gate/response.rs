@@ -169,8 +169,7 @@ impl Gate {
             return self.refuse_worked(worker, host, &plan, why);
         }
         self.response = Response::Buffering(plan);
-        let wait = worker.config.body_timeout_ms;
-        self.deadline_ms = Some(host.now_ms().saturating_add(wait));
+        self.await_bytes(worker, host);
         match worker.config.body_mode {
             BodyMode::StopIteration => Flow::Buffer,
             // Held headers would hide the body; the body is held, which is what counts.
@@ -203,6 +202,10 @@ impl Gate {
         size: usize,
         end: bool,
     ) -> Flow {
+        if matches!(self.response, Response::Buffering(_)) && !worker.sees_bodies {
+            worker.sees_bodies = true;
+            self.await_bytes(worker, host);
+        }
         match &self.response {
             Response::Untouched => Flow::Continue,
             Response::Buffering(_) if size > worker.config.body_limit_bytes => {
@@ -456,7 +459,12 @@ impl Gate {
                 self.on_response_answer(worker, host, &Answered::Failed);
             }
         } else if matches!(self.response, Response::Buffering(_)) {
-            self.refuse_response(worker, host, "response_timeout");
+            if self.is_blind(worker) {
+                let answer = self.bodies_unseen(worker);
+                self.replace_response(worker, host, &answer);
+            } else {
+                self.refuse_response(worker, host, "response_timeout");
+            }
         }
     }
 }

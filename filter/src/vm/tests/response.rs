@@ -88,6 +88,21 @@ fn a_list_that_cannot_be_judged_is_not_shown() {
 }
 
 #[test]
+fn a_list_whose_body_is_never_shown_is_an_error_and_does_not_hang() {
+    let mut world = World::new();
+    let request = world.searched();
+    world.host.set_response(OK_JSON);
+    world.host.0.effective.set(request.0);
+    assert_eq!(world.vm.on_headers(request, Response, false), Flow::Buffer);
+    world.host.advance(5_000);
+    world.tick();
+    let (status, body) = world.reply_to(request).unwrap();
+    assert_eq!(status, 503);
+    assert!(body.contains("not set up to read bodies"), "{body}");
+    assert!(!world.resumed(request, Response));
+}
+
+#[test]
 fn a_list_larger_than_the_limit_is_not_shown() {
     let mut world = World::with(r#"{"body_limit_bytes": 1024}"#);
     let request = world.searched();
