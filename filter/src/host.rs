@@ -3,6 +3,8 @@
 //! The one implementation that runs in Envoy is [`envoy`]; tests use a mock.
 
 #[cfg(target_arch = "wasm32")]
+mod abi;
+#[cfg(target_arch = "wasm32")]
 pub mod envoy;
 #[cfg(target_arch = "wasm32")]
 mod exports;

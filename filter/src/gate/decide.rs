@@ -1,6 +1,6 @@
 //! From an operation to a permit: the cache, else one question.
 
-use super::response::Response;
+use super::plan::Response;
 use super::{CredentialHeader, GRACE_MS, Gate, Permit, State, Step, head};
 use crate::config::BodyMode;
 use crate::contract as pb;

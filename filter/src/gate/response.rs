@@ -2,134 +2,20 @@
 //! recorded. The client sees nothing of it before all that is done; what cannot be done is an
 //! error, never the unworked answer.
 
+use super::plan::{Plan, Response, Stage, reason};
 use super::{GRACE_MS, Gate, State};
 use crate::cache::watermarks::{Change, user_scope};
-use crate::config::{BodyMode, Mode};
+use crate::config::BodyMode;
 use crate::contract as pb;
 use crate::host::{Direction, Flow, Headers, Host};
 use crate::metrics::Count;
-use crate::operation::{Effect, Forward, Operation};
-use crate::policy_client::{self, Method};
+use crate::policy_client::Method;
 use crate::reply::Answer;
-use crate::response::{
-    Next, Recording, ResponseError, Rewriting, effects, is_rewritable, recording,
-};
+use crate::response::{Next, ResponseError, effects};
 use crate::worker::{Answered, Page, Question, Worker};
 
 /// How long a further page may take, in ms.
 pub const PAGE_TIMEOUT_MS: u32 = 15_000;
-
-/// The work on a response, and how far it is.
-#[derive(Debug)]
-pub enum Response {
-    /// Nothing to do, or all done.
-    Untouched,
-    /// Until its headers come.
-    Planned(Box<Plan>),
-    /// Its headers are held until its body is there.
-    Buffering(Box<Plan>),
-    /// All of it is held until the policy server has answered.
-    Waiting(Box<Plan>, Stage),
-}
-
-#[derive(Debug)]
-pub enum Stage {
-    /// The policy server says which rows may be seen.
-    Visible,
-    /// MLflow sends a further page.
-    Page,
-    /// With the body to send, where it changes.
-    Record(Option<Vec<u8>>),
-}
-
-#[derive(Debug)]
-pub struct Plan {
-    rewriting: Option<Rewriting>,
-    /// What was sent upstream.
-    request: Forward,
-    effects: Vec<Effect>,
-    /// In the contract's form, once the response is there.
-    recorded: Option<Result<Vec<pb::Effect>, ResponseError>>,
-    username: String,
-    groups: Vec<String>,
-    workspace: String,
-    intent_id: String,
-    revision: u64,
-}
-
-impl Response {
-    /// What must be done to the answer of an allowed request. Super admins see everything.
-    pub fn plan(
-        operation: &Operation,
-        who: &pb::Subject,
-        answer: &pb::AuthorizeResponse,
-        mode: Mode,
-    ) -> Self {
-        let Some(principal) = &answer.principal else { return Self::Untouched };
-        let rewriting =
-            if mode == Mode::Enforce { Rewriting::plan(operation, answer) } else { None };
-        if rewriting.is_none() && operation.effects.is_empty() {
-            return Self::Untouched;
-        }
-        Self::Planned(Box::new(Plan {
-            rewriting,
-            request: Forward::default(),
-            effects: operation.effects.clone(),
-            recorded: None,
-            username: principal.username.clone(),
-            groups: policy_client::groups(who),
-            workspace: operation.workspace.clone().unwrap_or_default(),
-            intent_id: answer.intent_id.clone(),
-            revision: answer.revision,
-        }))
-    }
-
-    /// Tells what is sent upstream: further pages are asked for like it.
-    pub fn sends(&mut self, request: &Forward) {
-        if let Self::Planned(plan) = self
-            && plan.rewriting.is_some()
-        {
-            plan.request = request.clone();
-        }
-    }
-
-    /// Whether the body will be read, so that upstream must not compress it.
-    pub fn reads_body(&self) -> bool {
-        matches!(self, Self::Planned(plan) if plan.reads_body())
-    }
-
-    pub fn is_waiting(&self) -> bool {
-        matches!(self, Self::Waiting(..))
-    }
-}
-
-impl Plan {
-    fn reads_body(&self) -> bool {
-        self.rewriting.is_some() || recording(&self.effects) == Recording::Body
-    }
-
-    fn head_refused(&self, headers: &Headers, status: u16) -> Option<&'static str> {
-        let value = |name: &[u8]| {
-            headers.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_slice())
-        };
-        match is_rewritable(status, value(b"content-encoding"), value(b"content-type")) {
-            Ok(_) => None,
-            Err(error) => Some(reason(&error)),
-        }
-    }
-}
-
-/// A stable code for logs.
-const fn reason(error: &ResponseError) -> &'static str {
-    match error {
-        ResponseError::Encoded => "response_encoded",
-        ResponseError::NotJson => "response_not_json",
-        ResponseError::Malformed => "response_malformed",
-        ResponseError::Shape { .. } => "response_shape",
-        ResponseError::NoCreatedId { .. } => "response_without_id",
-        ResponseError::Answer => "policy_answer",
-    }
-}
 
 impl Gate {
     pub fn on_response_headers<H: Host>(
