@@ -6,17 +6,20 @@ stricter where stricter.json does not say so, or if the corpus misses a route of
 
 import argparse
 import json
+import os
 import re
 import shlex
 import shutil
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TextIO
 
 from . import corpus, gate, reference, world
 from .coverage import missing_routes
 from .report import Report
-from .run import Runner, all_users, tasks
+from .run import Result, Runner, all_users, tasks
 
 DEFAULTS = ("NO_PERMISSIONS", "READ", "EDIT", "MANAGE")
 
@@ -28,7 +31,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--defaults", nargs="+", default=DEFAULTS, choices=DEFAULTS, help="values of default_permission to compare under")
     parser.add_argument("--only", type=re.compile, default=re.compile(""), help="a pattern for 'METHOD path [label]'")
     parser.add_argument("--workers", type=int, default=2, help="reference servers, each with a thread")
-    parser.add_argument("--report", type=Path, help="write every result here, a line of JSON each")
+    parser.add_argument("--report", type=Path, help="write every result here as it comes, a line of JSON each")
     return parser.parse_args()
 
 
@@ -36,7 +39,7 @@ def note(message: str) -> None:
     print(f"differential: {message}", file=sys.stderr, flush=True)
 
 
-def run_all(arguments: argparse.Namespace, cases: list) -> Report:
+def run_all(arguments: argparse.Namespace, cases: list, keep: Callable[[list[Result]], None]) -> Report:
     work = arguments.work_dir.resolve()
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
@@ -57,7 +60,7 @@ def run_all(arguments: argparse.Namespace, cases: list) -> Report:
         try:
             runner = Runner(worlds, references, side, default)
             runner.reference_ids, runner.gate_ids = reference_ids, gate_ids
-            results += runner.run(todo)
+            results += runner.run(todo, keep)
             gate_ids = runner.gate_ids
         finally:
             for server in [*references, *([side] if side else [])]:
@@ -66,16 +69,16 @@ def run_all(arguments: argparse.Namespace, cases: list) -> Report:
     return Report(results)
 
 
-def write(path: Path, report: Report) -> None:
-    with path.open("w") as output:
-        for result in report.results:
-            row = {
-                "case": result.case.name, "family": result.case.family, "prefix": result.prefix,
-                "user": result.user.describe(), "default": result.default_permission,
-                "verdict": result.verdict.value, "reference": result.reference, "gate": result.gate,
-                "detail": result.detail,
-            }  # fmt: skip
-            output.write(json.dumps(row) + "\n")
+def write(output: TextIO, results: list[Result]) -> None:
+    for result in results:
+        row = {
+            "case": result.case.name, "family": result.case.family, "prefix": result.prefix,
+            "user": result.user.describe(), "default": result.default_permission,
+            "verdict": result.verdict.value, "reference": result.reference, "gate": result.gate,
+            "detail": result.detail,
+        }  # fmt: skip
+        output.write(json.dumps(row) + "\n")
+    output.flush()
 
 
 def main() -> int:
@@ -84,9 +87,9 @@ def main() -> int:
     missing = missing_routes(everything)
     for route in missing:
         print(f"the corpus has no case for {route}")
-    report = run_all(arguments, [case for case in everything if arguments.only.search(case.name)])
-    if arguments.report:
-        write(arguments.report, report)
+    cases = [case for case in everything if arguments.only.search(case.name)]
+    with open(arguments.report or os.devnull, "w") as output:
+        report = run_all(arguments, cases, lambda results: write(output, results))
     print(report.table())
     if explanation := report.explain():
         print(explanation)

@@ -3,7 +3,7 @@
 import itertools
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from enum import Enum
 
@@ -99,7 +99,7 @@ class Runner:
         self.results: list[Result] = []
         self.errors: list[BaseException] = []
 
-    def run(self, work: list[Task]) -> list[Result]:
+    def run(self, work: list[Task], keep: Callable[[list[Result]], None]) -> list[Result]:
         # Neighbouring tasks share a case and its restorations: whole cases go to one server.
         groups = iter([list(group) for _, group in itertools.groupby(work, key=lambda task: task.case.name)])
         lock = threading.Lock()
@@ -115,6 +115,7 @@ class Runner:
                     results = [self.compare(task, reference, *clients) for task in group]
                     with lock:
                         self.results += results
+                        keep(results)
             except BaseException as error:
                 self.errors.append(error)
 
@@ -180,6 +181,8 @@ class Runner:
             return Verdict.MORE_PERMISSIVE, "reached MLflow"
         if allowed and not passed and not (case.family in ACCOUNT_FAMILIES and gate.status == expected.status):
             if case.visible and not self.seer.see(expected.body):
+                return Verdict.SAME, ""
+            if case.spelling and expected.status >= 400:
                 return Verdict.SAME, ""
             return Verdict.STRICTER, gate.body[:160].decode(errors="replace")
         return Verdict.SAME, ""
