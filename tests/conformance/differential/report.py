@@ -17,18 +17,34 @@ SHOWN_PER_CASE = 4
 class Entry:
     """One line of the written list."""
 
+    family: re.Pattern
     cases: re.Pattern
     users: re.Pattern
     reason: str
     uses: int = 0
 
     def covers(self, result: Result) -> bool:
-        return bool(self.cases.search(result.case.name) and self.users.search(result.user.describe()))
+        return bool(
+            self.family.fullmatch(result.case.family)
+            and self.cases.search(result.case.name)
+            and self.users.search(result.user.describe())
+        )
+
+    def describe(self) -> str:
+        return " / ".join(part.pattern for part in (self.family, self.cases, self.users) if part.pattern)
 
 
 def read_list() -> list[Entry]:
-    entries = json.loads(STRICTER_FILE.read_text())
-    return [Entry(re.compile(e["cases"]), re.compile(e.get("users", "")), e["reason"]) for e in entries]
+    """Each entry: patterns for `family` (whole), `cases` and `users`; and the `reason`."""
+    return [
+        Entry(
+            re.compile(entry.get("family", ".*")),
+            re.compile(entry.get("cases", "")),
+            re.compile(entry.get("users", "")),
+            entry["reason"],
+        )
+        for entry in json.loads(STRICTER_FILE.read_text())
+    ]
 
 
 @dataclass
@@ -72,12 +88,12 @@ class Report:
                 parts.append(f"{title}: {len(results)}")
                 parts += [f"  {line}" for line in sample(results)]
         unused = [entry for entry in self.entries if not entry.uses]
-        parts += [f"no case needs this entry of stricter.json: {entry.cases.pattern}" for entry in unused]
+        parts += [f"no case needs this entry of stricter.json: {entry.describe()}" for entry in unused]
         return "\n".join(parts)
 
     @property
-    def failed(self) -> bool:
-        return bool(self.of(Verdict.MORE_PERMISSIVE) or self.unlisted or self.of(Verdict.BAD_CASE))
+    def failures(self) -> int:
+        return len(self.of(Verdict.MORE_PERMISSIVE)) + len(self.unlisted) + len(self.of(Verdict.BAD_CASE))
 
 
 def sample(results: list[Result]) -> list[str]:

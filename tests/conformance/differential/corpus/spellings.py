@@ -36,6 +36,7 @@ def two_run_ids() -> list[Case]:
     for path, more in bodies.items():
         for number, twin in enumerate(twins):
             c.post(v2 + path, twin | more, label=f"PD-01.{number}", spelling=True, restore=True)
+    c.post(v2 + "runs/log-metric", {"runId": "$b_run", "key": "m", "value": 1, "timestamp": 1}, label="camelCase", spelling=True)
     upload = "/ajax-api/2.0/mlflow/upload-artifact?run_id=$a_run&run_uuid=$b_run&path=x.txt"
     c.post(upload, raw=b"x", headers=TEXT, label="PD-02", spelling=True, restore=True)
     c.get(v2 + "runs/get?run_uuid=$b_run&run_id=$a_run", label="run_id wins", spelling=True)
