@@ -219,6 +219,23 @@ impl Database {
         Ok(self.optional_text(sql.to_owned(), &[queue, username]).await?.is_some())
     }
 
+    /// See [`super::Resolver::queue_id`].
+    ///
+    /// # Errors
+    /// `LookupError`.
+    pub async fn queue_id(&self, named: &Reference) -> Result<Option<String>, LookupError> {
+        if !self.schema().await?.has_table("review_queues") {
+            return Ok(None);
+        }
+        let sql = "SELECT q.queue_id FROM review_queues q \
+                   WHERE q.name_key = $1 AND q.experiment_id = CAST($2 AS BIGINT)";
+        let key = named.id.to_lowercase();
+        let Some(experiment) = named.parent.as_deref().filter(|id| is_decimal(id)) else {
+            return Ok(None);
+        };
+        self.optional_text(sql.to_owned(), &[&key, experiment]).await
+    }
+
     async fn optional_text(
         &self,
         sql: String,

@@ -303,6 +303,25 @@ impl Resolver {
         .await
     }
 
+    /// The id of a review queue that is given by experiment and name; `None` when there is none.
+    ///
+    /// # Errors
+    /// As for [`Resolver::locate`].
+    pub async fn queue_id(
+        &self,
+        named: &Reference,
+        workspace: &str,
+    ) -> Result<Option<String>, LookupError> {
+        self.within_time(async {
+            match &self.backend {
+                Backend::Database(database) => database.queue_id(named).await,
+                Backend::Rest(rest) => rest.queue_id(named, workspace).await,
+                Backend::None => Err(LookupError::Unconfigured),
+            }
+        })
+        .await
+    }
+
     async fn look_up(
         &self,
         reference: &Reference,

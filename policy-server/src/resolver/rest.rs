@@ -219,6 +219,23 @@ impl Rest {
         Ok(users.into_iter().flatten().any(|user| user.as_str() == Some(username)))
     }
 
+    /// See [`super::Resolver::queue_id`].
+    ///
+    /// # Errors
+    /// `LookupError`.
+    pub async fn queue_id(
+        &self,
+        named: &Reference,
+        workspace: &str,
+    ) -> Result<Option<String>, LookupError> {
+        let path = ["3.0", "mlflow", "review-queues", "get-by-name"];
+        let experiment = named.parent.as_deref().unwrap_or_default();
+        let query = [("experiment_id", experiment), ("name", named.id.as_str())];
+        let answer = self.get(&path, &query, workspace).await?;
+        let id = answer.as_ref().and_then(|answer| answer.pointer("/review_queue/queue_id"));
+        Ok(id.and_then(Value::as_str).map(str::to_owned))
+    }
+
     /// `None` for what MLflow says does not exist, or that it cannot be an id.
     async fn get(
         &self,

@@ -147,6 +147,9 @@ impl<'a> Translation<'a> {
         if self.super_admin {
             return Ok(Check::Fact(Fact::Owned, true));
         }
+        let Some(reference) = self.by_id(reference).await? else {
+            return Ok(Check::Fact(Fact::Owned, false));
+        };
         let owner = self.store.owner_of(reference.kind, &reference.id).await?;
         let owned = owner.is_some_and(|owner| owner.username == self.username);
         if !owned {
@@ -156,14 +159,31 @@ impl<'a> Translation<'a> {
         Ok(Check::Fact(Fact::Owned, owned))
     }
 
+    /// Authorship and assignment are kept by id: a queue's name is looked up first.
+    async fn by_id(&mut self, reference: Reference) -> Result<Option<Reference>> {
+        if reference.kind != pb::ReferenceKind::ReviewQueueName {
+            return Ok(Some(reference));
+        }
+        // Another queue may have the name by the next request.
+        self.limit_reuse(Duration::ZERO);
+        let id = self.resolver.queue_id(&reference, self.workspace).await?;
+        Ok(id.map(|id| Reference { kind: pb::ReferenceKind::ReviewQueueId, id, parent: None }))
+    }
+
     async fn assigned(&mut self, reference: &pb::Reference) -> Result<Check> {
         let reference = self.reference(reference)?;
-        if reference.kind != pb::ReferenceKind::ReviewQueueId {
+        if !matches!(
+            reference.kind,
+            pb::ReferenceKind::ReviewQueueId | pb::ReferenceKind::ReviewQueueName
+        ) {
             return Err(Unresolved::Malformed("only review queues have assigned users"));
         }
         if self.super_admin {
             return Ok(Check::Fact(Fact::Assigned, true));
         }
+        let Some(reference) = self.by_id(reference).await? else {
+            return Ok(Check::Fact(Fact::Assigned, false));
+        };
         self.limit_reuse(Duration::ZERO);
         let assigned =
             self.resolver.is_assigned(&reference.id, self.username, self.workspace).await?;

@@ -4,11 +4,11 @@ import itertools
 import threading
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 
 from . import users as matrix
-from .corpus.case import Case, Request, render
+from .corpus.case import Case, render
 from .gate import Gate
 from .http_client import Answer, Client, basic
 from .provision import ADMIN_NAME, ADMIN_PASSWORD, renew_somebody
@@ -65,7 +65,7 @@ def tasks(cases: list[Case], default_permission: str) -> Iterator[Task]:
     full = default_permission == "NO_PERMISSIONS"
     for case in cases:
         if case.spelling:
-            users = [matrix.BOTH_SIDES, matrix.NOBODY] + ([matrix.ADMIN] if full else [])
+            users = [matrix.ANONYMOUS, matrix.BOTH_SIDES, matrix.NOBODY] + ([matrix.ADMIN] if full else [])
             yield from (Task(case, "", "a", user) for user in users)
             continue
         users = matrix.for_tiers(case.tiers) if full else matrix.few_for_tiers(case.tiers)
@@ -73,6 +73,13 @@ def tasks(cases: list[Case], default_permission: str) -> Iterator[Task]:
         for prefix in case.prefixes():
             yield from (Task(case, prefix, "a", user) for user in users)
             yield from (Task(case, prefix, "b", user) for user in strangers)
+
+
+def authorization(user: User) -> list[tuple[str, str]]:
+    if user.is_anonymous:
+        return []
+    name, password = (ADMIN_NAME, ADMIN_PASSWORD) if user.is_admin else (user.name, matrix.PASSWORD)
+    return [("Authorization", basic(name, password))]
 
 
 def all_users(cases: list[Case]) -> list[User]:
@@ -138,9 +145,7 @@ class Runner:
     def compare(self, task: Task, reference: Reference, client: Client, gate_client: Client | None) -> Result:
         case, user = task.case, task.user
         ids = self.ids(task, self.reference_ids)
-        password = ADMIN_PASSWORD if user.is_admin else matrix.PASSWORD
-        authorization = ("Authorization", basic(ADMIN_NAME if user.is_admin else user.name, password))
-        expected = client.send(render(case, task.prefix, ids), authorization)
+        expected = client.send(render(case, task.prefix, ids), *authorization(user))
         allowed = expected.status not in DENIED
         if case.restore and allowed:
             reference.restore()
@@ -148,8 +153,7 @@ class Runner:
         if user.is_admin and not self.well_made(case, expected):
             verdict, detail = Verdict.BAD_CASE, expected.body[:200].decode(errors="replace")
         elif gate_client is not None:
-            request = render(case, task.prefix, ids | self.gate_ids)
-            gate, passed = self.through_gate(case, request, gate_client, authorization)
+            gate, passed = self.through_gate(task, ids, gate_client)
             verdict, detail = self.judge(case, expected, allowed, gate, passed)
         return Result(
             case, task.prefix, user, self.default_permission, verdict, expected.status,
@@ -159,19 +163,22 @@ class Runner:
     def well_made(self, case: Case, answer: Answer) -> bool:
         return case.spelling or 200 <= answer.status < 300 or answer.status in case.expect
 
-    def through_gate(self, case: Case, request: Request, client: Client, authorization: tuple[str, str]) -> tuple[Answer, bool]:
+    def through_gate(self, task: Task, ids: dict[str, object], client: Client) -> tuple[Answer, bool]:
         """The gate's answer, and whether it let the request through."""
+        case = task.case
         if case.family in ACCOUNT_FAMILIES:
+            # The gate keeps what these requests change: one at a time, and with the newest ids.
             with self.gate_accounts:
-                request = replace(request)
-                answer = client.send(request, authorization)
-                passed = answer.status not in DENIED | {400} or answer.status < 300
+                request = render(case, task.prefix, ids | self.gate_ids)
+                answer = client.send(request, *authorization(task.user))
+                passed = answer.status not in DENIED | {400}
                 if case.restore and answer.status < 300:
                     self.gate_ids |= renew_somebody(self.gate.admin(), self.worlds)
             return answer, passed
+        request = render(case, task.prefix, ids)
         mark = uuid.uuid4().hex
         extra = [(CASE_HEADER, mark)] + ([(FORWARD_HEADER, "1")] if case.visible else [])
-        answer = client.send(request, authorization, *extra)
+        answer = client.send(request, *authorization(task.user), *extra)
         return answer, mark in self.gate.recorder.seen
 
     def judge(self, case: Case, expected: Answer, allowed: bool, gate: Answer, passed: bool) -> tuple[Verdict, str]:

@@ -55,8 +55,12 @@ class User:
     name: str
     grants: tuple[Grant, ...] = ()
     is_admin: bool = False
+    # Sends no credential.
+    is_anonymous: bool = False
 
     def describe(self) -> str:
+        if self.is_anonymous:
+            return "anonymous"
         if self.is_admin:
             return "admin"
         return ", ".join(map(str, self.grants)) or "no grant"
@@ -98,6 +102,7 @@ def on_top(tier: str) -> list[User]:
 
 NOBODY = user()
 ADMIN = User("admin", is_admin=True)
+ANONYMOUS = User("anonymous", is_anonymous=True)
 ASSIGNED = User("assigned", (Grant("experiment", "a", "EDIT"),))
 WORKSPACE = [
     user(Grant("workspace", ALL, "USE")),
@@ -114,7 +119,7 @@ EXPERIMENT = [user(Grant("experiment", "a", level)) for level in ("READ", "EDIT"
 
 
 def for_tiers(tiers: tuple[str, ...]) -> list[User]:
-    users = [NOBODY, ADMIN, *EXPERIMENT, WORKSPACE[1], OWNER]
+    users = [ANONYMOUS, NOBODY, ADMIN, *EXPERIMENT, WORKSPACE[1], OWNER]
     for tier in tiers:
         if tier in BY_ID:
             users += by_id(tier)
@@ -129,7 +134,7 @@ def for_tiers(tiers: tuple[str, ...]) -> list[User]:
 
 def few_for_tiers(tiers: tuple[str, ...]) -> list[User]:
     """For a `default_permission` that is not NO_PERMISSIONS: what it changes is where no row is."""
-    users = [NOBODY, BOTH_SIDES]
+    users = [ANONYMOUS, NOBODY, BOTH_SIDES]
     for tier in tiers:
         if tier in BY_ID:
             base = needs_experiment(tier)

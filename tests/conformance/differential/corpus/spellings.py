@@ -185,6 +185,8 @@ def paths() -> list[Case]:
         "/api/2.0/mlflow/experiments/get%3f", "/static/../api/2.0/mlflow/experiments/get", "/favicon.ico/api/2.0/mlflow/experiments/get",
     ):  # fmt: skip
         c.get(path + query, label="PD-18", spelling=True)
+    for workspace in ("default", "Default", " default", "other", ""):
+        c.get("/api/2.0/mlflow/experiments/get" + query, headers={"X-MLFLOW-WORKSPACE": workspace}, label="workspace " + repr(workspace), spelling=True)
     c.get("/%67et-artifact?run_id=$b_run&path=a.txt", label="PD-18", spelling=True)
     c.add("get", "/api/2.0/mlflow/experiments/get" + query, label="PD-20", spelling=True)
     c.add("HEAD", "/get-artifact?run_id=$b_run&path=a.txt", label="HEAD", spelling=True)
