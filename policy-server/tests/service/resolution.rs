@@ -70,6 +70,20 @@ async fn names_lead_to_experiments(server: &Fixture) {
 }
 
 #[tokio::test]
+async fn who_is_assigned_to_a_queue_is_known_by_its_id_and_by_its_name() {
+    let server = fixture(&[]).await;
+    let assigned = |user, kind, parent: &str, id| {
+        let queue = pb::Reference { parent: parent.to_owned(), ..reference(kind, id) };
+        server.outcome(user, requirement(pb::requirement::Condition::Assigned(queue)))
+    };
+    assert_eq!(assigned("reader", K::ReviewQueueId, "", "q-1").await, Outcome::Allowed);
+    assert_eq!(assigned("reader", K::ReviewQueueName, "1", "Mine").await, Outcome::Allowed);
+    assert_eq!(assigned("owner", K::ReviewQueueName, "1", "Mine").await, Outcome::Denied);
+    assert_eq!(assigned("reader", K::ReviewQueueName, "2", "Mine").await, Outcome::Denied);
+    assert_eq!(assigned("reader", K::ReviewQueueName, "x", "Mine").await, Outcome::Denied);
+}
+
+#[tokio::test]
 async fn names_of_gateway_objects_lead_to_the_ids_that_grants_are_about() {
     let server = fixture(&[]).await;
     for (kind, resource, domain, name, id) in [
