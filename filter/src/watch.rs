@@ -130,7 +130,7 @@ impl Watch {
     }
 
     fn open<H: Host>(&mut self, means: &mut Means<'_, H>, now_ms: u64) {
-        let node = means.host.property(&["node", "id"]).unwrap_or_default();
+        let node = means.host.property(&["xds", "node", "id"]).unwrap_or_default();
         let request = pb::WatchRequest {
             last_revision: means.watermarks.heard_revision(means.host),
             node: String::from_utf8_lossy(&node).chars().take(128).collect(),
