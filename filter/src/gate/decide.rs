@@ -262,9 +262,14 @@ impl Gate {
             && !head.end_of_stream
         {
             host.set_body(Direction::Request, body)?;
-            if !gone && head.value(b"content-length").is_some() {
+            if !gone {
+                // A chunked body too gets its length: MLflow's WSGI routes read a body without
+                // one as empty, which is not what was authorized.
                 let length = body.len().to_string();
                 host.set_header(Direction::Request, "content-length", length.as_bytes())?;
+                if head.value(b"transfer-encoding").is_some() {
+                    host.remove_header(Direction::Request, b"transfer-encoding")?;
+                }
             }
         }
         Ok(())
