@@ -26,8 +26,11 @@ impl Gate {
     ) -> Flow {
         match &self.state {
             State::Passing { .. } => {}
-            // Our own answer.
-            State::Done => return Flow::Continue,
+            // Our own answer: what was planned for MLflow's does not touch it.
+            State::Done => {
+                self.response = Response::Untouched;
+                return Flow::Continue;
+            }
             State::Init | State::NeedBody(_) | State::Pending(_) => {
                 return self.undecided_response(worker, host);
             }

@@ -233,3 +233,15 @@ fn an_answer_of_the_upstream_to_an_undecided_request_is_not_shown() {
     assert_eq!(world.vm.on_headers(request, Response, false), Flow::Hold);
     assert_eq!(world.status_of(request), Some(503));
 }
+
+#[test]
+fn the_gates_own_answer_to_a_search_is_not_held_back() {
+    let mut world = World::new();
+    let (request, _) = world.get(SEARCH);
+    let token = world.last_token();
+    let scopes = vec![pb::ScopeResult::default(); 4];
+    world.answer(token, &pb::AuthorizeResponse { scopes, ..decision(pb::Outcome::Allowed) });
+    assert_eq!(world.reply_to(request), Some((200, "{}".to_owned())));
+    // The proxy shows the filter its own answers too.
+    assert_eq!(world.upstream(request, OK_JSON, "{}"), (Flow::Continue, Flow::Continue));
+}
