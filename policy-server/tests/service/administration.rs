@@ -4,6 +4,7 @@ use mlgate_policy_server::contract as pb;
 use tonic_health::pb::health_client::HealthClient;
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus};
 
+use crate::on_both_stores;
 use crate::support::*;
 
 async fn call(server: &Fixture, subject: pb::Subject) -> pb::AdministerResponse {
@@ -16,18 +17,19 @@ async fn call(server: &Fixture, subject: pb::Subject) -> pb::AdministerResponse 
     server.client.clone().administer(request).await.unwrap().into_inner()
 }
 
-#[tokio::test]
-async fn the_current_user_is_who_authenticated() {
-    let server = fixture(&[]).await;
+on_both_stores! {
+async fn the_current_user_is_who_authenticated(place: On) {
+    let server = fixture(place, &[]).await;
     let response = call(&server, basic("reader", PASSWORD)).await;
     assert_eq!(response.status, 200);
     let body: serde_json::Value = serde_json::from_slice(&response.body).unwrap();
     assert_eq!(body["user"]["username"], "reader");
 }
+}
 
-#[tokio::test]
-async fn nobody_is_asked_for_a_password_by_the_browser() {
-    let server = fixture(&[]).await;
+on_both_stores! {
+async fn nobody_is_asked_for_a_password_by_the_browser(place: On) {
+    let server = fixture(place, &[]).await;
     let response = call(&server, basic("reader", "wrong")).await;
     assert_eq!(response.status, 401);
     let asks = response.headers.iter().any(|header| {
@@ -35,14 +37,16 @@ async fn nobody_is_asked_for_a_password_by_the_browser() {
     });
     assert!(asks, "{:?}", response.headers);
 }
+}
 
-#[tokio::test]
-async fn health_is_served() {
-    let server = fixture(&[]).await;
+on_both_stores! {
+async fn health_is_served(place: On) {
+    let server = fixture(place, &[]).await;
     let mut health = HealthClient::new(server.channel.clone());
     for service in ["", "mlgate.policy.v1.Policy"] {
         let request = HealthCheckRequest { service: service.to_owned() };
         let status = health.check(request).await.unwrap().into_inner().status();
         assert_eq!(status, ServingStatus::Serving, "{service:?}");
     }
+}
 }

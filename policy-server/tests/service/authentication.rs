@@ -5,11 +5,12 @@ use mlgate_policy_server::contract::{Action, Outcome, ResourceType, Standing};
 use mlgate_policy_server::domain::{Level, ResourceType as Domain};
 use mlgate_policy_server::store::NewToken;
 
+use crate::on_both_stores;
 use crate::support::*;
 
-#[tokio::test]
-async fn an_owner_updates_a_reader_reads_and_a_stranger_gets_nothing() {
-    let server = fixture(&[]).await;
+on_both_stores! {
+async fn an_owner_updates_a_reader_reads_and_a_stranger_gets_nothing(place: On) {
+    let server = fixture(place, &[]).await;
     for (user, action, expected) in [
         ("owner", Action::Manage, Outcome::Allowed),
         ("reader", Action::Read, Outcome::Allowed),
@@ -21,10 +22,11 @@ async fn an_owner_updates_a_reader_reads_and_a_stranger_gets_nothing() {
         assert_eq!(outcome, expected, "{user} {action:?}");
     }
 }
+}
 
-#[tokio::test]
-async fn an_allowed_answer_says_who_until_when_and_on_what_it_depends() {
-    let server = fixture(&[("decision_ttl", "30s")]).await;
+on_both_stores! {
+async fn an_allowed_answer_says_who_until_when_and_on_what_it_depends(place: On) {
+    let server = fixture(place, &[("decision_ttl", "30s")]).await;
     let answer = server.ask("reader", vec![experiment("1", Action::Read)]).await;
     assert_eq!(answer.principal.unwrap().username, "reader");
     assert_eq!(answer.ttl_ms, 30_000);
@@ -33,6 +35,7 @@ async fn an_allowed_answer_says_who_until_when_and_on_what_it_depends() {
     assert!(answer.depends_on.len() >= 2, "the role with the grant is missing");
     assert!(answer.revision >= 1);
 }
+}
 
 fn scope(name: &str) -> u64 {
     use sha2::Digest;
@@ -40,9 +43,9 @@ fn scope(name: &str) -> u64 {
     u64::from_be_bytes(*digest.first_chunk().unwrap())
 }
 
-#[tokio::test]
-async fn wrong_empty_or_missing_credentials_are_unauthenticated() {
-    let server = fixture(&[]).await;
+on_both_stores! {
+async fn wrong_empty_or_missing_credentials_are_unauthenticated(place: On) {
+    let server = fixture(place, &[]).await;
     let wanted = || vec![experiment("1", Action::Read)];
     for (username, password) in [
         ("owner", "wrong"),
@@ -61,10 +64,11 @@ async fn wrong_empty_or_missing_credentials_are_unauthenticated() {
     let answer = server.request(request(bearer("anything"), wanted())).await;
     assert_eq!(answer.outcome(), Outcome::Unauthenticated);
 }
+}
 
-#[tokio::test]
-async fn a_guesser_is_throttled_and_the_user_elsewhere_is_not() {
-    let server = fixture(&[("max_failures", "3")]).await;
+on_both_stores! {
+async fn a_guesser_is_throttled_and_the_user_elsewhere_is_not(place: On) {
+    let server = fixture(place, &[("max_failures", "3")]).await;
     let from = |address: &str, password: &str| {
         let mut request = request(basic("owner", password), vec![]);
         request.info.as_mut().unwrap().client_address = address.to_owned();
@@ -80,10 +84,11 @@ async fn a_guesser_is_throttled_and_the_user_elsewhere_is_not() {
     let answer = server.request(from("10.1.1.1", PASSWORD)).await;
     assert_eq!(answer.outcome(), Outcome::Allowed);
 }
+}
 
-#[tokio::test]
-async fn a_verified_identity_has_its_groups_roles_and_expires() {
-    let server = fixture(&[]).await;
+on_both_stores! {
+async fn a_verified_identity_has_its_groups_roles_and_expires(place: On) {
+    let server = fixture(place, &[]).await;
     let identity = |expires_at| pb::Subject {
         kind: Some(pb::subject::Kind::Verified(pb::VerifiedIdentity {
             issuer: "idp".to_owned(),
@@ -117,10 +122,11 @@ async fn a_verified_identity_has_its_groups_roles_and_expires() {
     let answer = server.request(request(identity(now - 60), wanted())).await;
     assert_eq!(answer.outcome(), Outcome::Unauthenticated);
 }
+}
 
-#[tokio::test]
-async fn a_token_works_as_bearer_and_as_password_until_it_is_revoked() {
-    let server = fixture(&[]).await;
+on_both_stores! {
+async fn a_token_works_as_bearer_and_as_password_until_it_is_revoked(place: On) {
+    let server = fixture(place, &[]).await;
     let new =
         NewToken { username: "reader".to_owned(), name: "ci".to_owned(), ..NewToken::default() };
     let (stored, secret) = server.store.create_token(&actor(), &new).await.unwrap().value;
@@ -143,10 +149,11 @@ async fn a_token_works_as_bearer_and_as_password_until_it_is_revoked() {
     };
     assert_eq!(server.request(after).await.outcome(), Outcome::Unauthenticated);
 }
+}
 
-#[tokio::test]
-async fn a_scoped_token_of_an_administrator_only_reads() {
-    let server = fixture(&[]).await;
+on_both_stores! {
+async fn a_scoped_token_of_an_administrator_only_reads(place: On) {
+    let server = fixture(place, &[]).await;
     let new = NewToken {
         username: "root".to_owned(),
         name: "dashboard".to_owned(),
@@ -161,10 +168,11 @@ async fn a_scoped_token_of_an_administrator_only_reads() {
         assert_eq!(answer.outcome(), expected, "{action:?}");
     }
 }
+}
 
-#[tokio::test]
-async fn a_disabled_user_and_a_changed_password_stop_working_at_that_revision() {
-    let server = fixture(&[]).await;
+on_both_stores! {
+async fn a_disabled_user_and_a_changed_password_stop_working_at_that_revision(place: On) {
+    let server = fixture(place, &[]).await;
     assert_eq!(server.outcome("owner", experiment("1", Action::Read)).await, Outcome::Allowed);
     server.store.set_disabled(&actor(), "owner", true).await.unwrap();
     assert_eq!(
@@ -179,10 +187,11 @@ async fn a_disabled_user_and_a_changed_password_stop_working_at_that_revision() 
         Outcome::Unauthenticated
     );
 }
+}
 
-#[tokio::test]
-async fn an_imported_password_hash_is_replaced_at_the_first_login() {
-    let server = fixture(&[]).await;
+on_both_stores! {
+async fn an_imported_password_hash_is_replaced_at_the_first_login(place: On) {
+    let server = fixture(place, &[]).await;
     let imported = "{SHA}L55TUjtiq8FBorTWAZ0jy6g129A=".to_owned();
     server.store.set_password_hash(&actor(), "owner", imported.into()).await.unwrap();
     let min_revision = server.store.revision().await.unwrap();
@@ -196,10 +205,11 @@ async fn an_imported_password_hash_is_replaced_at_the_first_login() {
     assert!(user.password_hash.unwrap().expose_secret().starts_with("$argon2id$"));
     assert_eq!(server.request(login()).await.outcome(), Outcome::Allowed);
 }
+}
 
-#[tokio::test]
-async fn requirements_that_mean_nothing_are_refused_and_not_decided() {
-    let server = fixture(&[]).await;
+on_both_stores! {
+async fn requirements_that_mean_nothing_are_refused_and_not_decided(place: On) {
+    let server = fixture(place, &[]).await;
     let standing = |value| requirement(pb::requirement::Condition::Standing(value));
     let any = |items| requirement(pb::requirement::Condition::AnyOf(pb::Requirements { items }));
     let deep = (0..20).fold(standing(Standing::Authenticated.into()), |inner, _| any(vec![inner]));
@@ -224,11 +234,12 @@ async fn requirements_that_mean_nothing_are_refused_and_not_decided() {
         }
     }
 }
+}
 
-#[tokio::test]
-async fn a_call_without_the_shared_token_is_refused() {
+on_both_stores! {
+async fn a_call_without_the_shared_token_is_refused(place: On) {
     // The field has no flag, so that it is not seen in the list of processes.
-    let server = fixture(&[("shared_token", "0123456789abcdef0123456789abcdef")]).await;
+    let server = fixture(place, &[("shared_token", "0123456789abcdef0123456789abcdef")]).await;
     let call = request(basic("owner", PASSWORD), vec![]);
     let status = server.client.clone().authorize(call.clone()).await.unwrap_err();
     assert_eq!(status.code(), tonic::Code::Unauthenticated);
@@ -237,4 +248,5 @@ async fn a_call_without_the_shared_token_is_refused() {
     with.metadata_mut().insert("authorization", token);
     let answer = server.client.clone().authorize(with).await.unwrap().into_inner();
     assert_eq!(answer.outcome(), Outcome::Allowed);
+}
 }

@@ -4,6 +4,7 @@ use mlgate_policy_server::contract as pb;
 use mlgate_policy_server::contract::{Action, Outcome, ReferenceKind as K, ResourceType as R};
 use mlgate_policy_server::domain::{Level, ResourceType as Domain};
 
+use crate::on_both_stores;
 use crate::support::*;
 
 async fn scoped(server: &Fixture, user: &str, scope: pb::Scope) -> pb::ScopeResult {
@@ -20,9 +21,9 @@ fn ids(ids: &[&str]) -> Vec<String> {
     ids.iter().map(|&id| id.to_owned()).collect()
 }
 
-#[tokio::test]
-async fn a_scope_is_cut_down_to_what_is_readable_in_its_order() {
-    let server = fixture(&[]).await;
+on_both_stores! {
+async fn a_scope_is_cut_down_to_what_is_readable_in_its_order(place: On) {
+    let server = fixture(place, &[]).await;
     let scope = || pb::Scope {
         r#type: R::Experiment.into(),
         ids: ids(&["2", "1", "7"]),
@@ -34,10 +35,11 @@ async fn a_scope_is_cut_down_to_what_is_readable_in_its_order() {
     server.grant("reader", Domain::Run, "*", Level::Deny).await;
     assert_eq!(scoped(&server, "reader", scope()).await.allowed, ids(&[]));
 }
+}
 
-#[tokio::test]
-async fn a_scope_of_every_id_is_what_is_granted_or_all_but_what_is_denied() {
-    let server = fixture(&[]).await;
+on_both_stores! {
+async fn a_scope_of_every_id_is_what_is_granted_or_all_but_what_is_denied(place: On) {
+    let server = fixture(place, &[]).await;
     let every = || pb::Scope { r#type: R::Experiment.into(), every: true, ..Default::default() };
     let result = scoped(&server, "reader", every()).await;
     assert_eq!((result.allowed, result.all_but), (ids(&["1"]), false));
@@ -47,6 +49,7 @@ async fn a_scope_of_every_id_is_what_is_granted_or_all_but_what_is_denied() {
     server.grant("reader", Domain::Experiment, "2", Level::Deny).await;
     let result = scoped(&server, "reader", every()).await;
     assert_eq!((result.all_but, result.except), (true, ids(&["2"])));
+}
 }
 
 async fn visible(server: &Fixture, user: &str, question: pb::Question) -> Vec<String> {
@@ -59,9 +62,9 @@ async fn visible(server: &Fixture, user: &str, question: pb::Question) -> Vec<St
     server.client.clone().visible(request).await.unwrap().into_inner().answers.remove(0).allowed
 }
 
-#[tokio::test]
-async fn only_readable_rows_are_visible() {
-    let server = fixture(&[]).await;
+on_both_stores! {
+async fn only_readable_rows_are_visible(place: On) {
+    let server = fixture(place, &[]).await;
     let rows = || pb::Question {
         r#type: R::Experiment.into(),
         ids: ids(&["1", "2"]),
@@ -77,10 +80,11 @@ async fn only_readable_rows_are_visible() {
     let updatable = pb::Question { action: Action::Update.into(), ..rows() };
     assert_eq!(visible(&server, "reader", updatable).await, ids(&[]));
 }
+}
 
-#[tokio::test]
-async fn a_question_without_an_action_is_refused() {
-    let server = fixture(&[]).await;
+on_both_stores! {
+async fn a_question_without_an_action_is_refused(place: On) {
+    let server = fixture(place, &[]).await;
     let request = pb::VisibleRequest {
         username: "root".to_owned(),
         questions: vec![pb::Question {
@@ -93,10 +97,6 @@ async fn a_question_without_an_action_is_refused() {
     let status = server.client.clone().visible(request).await.unwrap_err();
     assert_eq!(status.code(), tonic::Code::InvalidArgument);
 }
-
-fn created(resource: R, id: &str) -> pb::Effect {
-    let created = pb::Created { r#type: resource.into(), id: id.to_owned() };
-    pb::Effect { kind: Some(pb::effect::Kind::Created(created)) }
 }
 
 async fn record(server: &Fixture, user: &str, effect: pb::Effect) -> u64 {
@@ -108,19 +108,20 @@ async fn record(server: &Fixture, user: &str, effect: pb::Effect) -> u64 {
     server.client.clone().record(request).await.unwrap().into_inner().revision
 }
 
-#[tokio::test]
-async fn a_creator_may_use_what_was_created_in_the_very_next_request() {
-    let server = fixture(&[]).await;
+on_both_stores! {
+async fn a_creator_may_use_what_was_created_in_the_very_next_request(place: On) {
+    let server = fixture(place, &[]).await;
     let manage = || vec![experiment("42", Action::Manage)];
     assert_eq!(server.ask("stranger", manage()).await.outcome(), Outcome::Denied);
     record(&server, "stranger", created(R::Experiment, "42")).await;
     assert_eq!(server.ask("stranger", manage()).await.outcome(), Outcome::Allowed);
     assert_eq!(server.ask("reader", manage()).await.outcome(), Outcome::Denied);
 }
+}
 
-#[tokio::test]
-async fn creating_something_called_star_grants_nothing_else() {
-    let server = fixture(&[]).await;
+on_both_stores! {
+async fn creating_something_called_star_grants_nothing_else(place: On) {
+    let server = fixture(place, &[]).await;
     for name in ["*", "classi*"] {
         let request = pb::RecordRequest {
             username: "stranger".to_owned(),
@@ -133,40 +134,44 @@ async fn creating_something_called_star_grants_nothing_else() {
         assert_eq!(server.outcome("stranger", read).await, Outcome::Denied, "{name}");
     }
 }
-
-#[tokio::test]
-async fn a_recorded_owner_owns_and_nobody_else_does() {
-    use pb::requirement::Condition as C;
-    let server = fixture(&[]).await;
-    let owned = || requirement(C::Owned(reference(K::JobId, "j-9")));
-    assert_eq!(server.outcome("stranger", owned()).await, Outcome::Denied);
-    let effect = pb::Effect { kind: Some(pb::effect::Kind::Owned(reference(K::JobId, "j-9"))) };
-    record(&server, "stranger", effect.clone()).await;
-    assert_eq!(server.outcome("stranger", owned()).await, Outcome::Allowed);
-    record(&server, "reader", effect).await;
-    assert_eq!(server.outcome("reader", owned()).await, Outcome::Denied);
 }
 
-#[tokio::test]
-async fn an_identity_without_a_row_gets_one_when_it_creates_something() {
-    let server = fixture(&[]).await;
+on_both_stores! {
+async fn a_recorded_owner_owns_and_nobody_else_does(place: On) {
+    use pb::requirement::Condition as C;
+    let server = fixture(place, &[]).await;
+    let by_owner = || requirement(C::Owned(reference(K::JobId, "j-9")));
+    assert_eq!(server.outcome("stranger", by_owner()).await, Outcome::Denied);
+    let effect = owned(K::JobId, "j-9");
+    record(&server, "stranger", effect.clone()).await;
+    assert_eq!(server.outcome("stranger", by_owner()).await, Outcome::Allowed);
+    record(&server, "reader", effect).await;
+    assert_eq!(server.outcome("reader", by_owner()).await, Outcome::Denied);
+}
+}
+
+on_both_stores! {
+async fn an_identity_without_a_row_gets_one_when_it_creates_something(place: On) {
+    let server = fixture(place, &[]).await;
     record(&server, "idp|carol", created(R::Experiment, "43")).await;
     let user = server.store.user("idp|carol").await.unwrap().unwrap();
     assert!(user.password_hash.is_none() && !user.is_admin);
 }
+}
 
-#[tokio::test]
-async fn an_assigned_reviewer_is_recognised() {
+on_both_stores! {
+async fn an_assigned_reviewer_is_recognised(place: On) {
     use pb::requirement::Condition as C;
-    let server = fixture(&[]).await;
+    let server = fixture(place, &[]).await;
     let assigned = || requirement(C::Assigned(reference(K::ReviewQueueId, "q-1")));
     assert_eq!(server.outcome("reader", assigned()).await, Outcome::Allowed);
     assert_eq!(server.outcome("owner", assigned()).await, Outcome::Denied);
 }
+}
 
-#[tokio::test]
-async fn denied_tiers_are_named_except_to_administrators() {
-    let server = fixture(&[]).await;
+on_both_stores! {
+async fn denied_tiers_are_named_except_to_administrators(place: On) {
+    let server = fixture(place, &[]).await;
     server.grant("reader", Domain::Trace, "*", Level::Deny).await;
     server.grant("root", Domain::Trace, "*", Level::Deny).await;
     let tiers = async |user: &str| {
@@ -177,4 +182,5 @@ async fn denied_tiers_are_named_except_to_administrators() {
     };
     assert_eq!(tiers("reader").await, vec![R::Trace as i32]);
     assert_eq!(tiers("root").await, Vec::<i32>::new());
+}
 }

@@ -1,8 +1,15 @@
-//! The services over real gRPC, on a SQLite store and a small tracking database.
+//! The services over real gRPC, with a small tracking database.
+//!
+//! Each test runs on SQLite, and on Postgres where `MLGATE_TEST_POSTGRES` names a server on which
+//! databases can be created.
 
 mod administration;
+mod agreement;
 mod authentication;
+mod crash;
+mod crash_of_postgres;
 mod lists;
+mod postgres;
 mod resolution;
 mod rest;
 mod support;

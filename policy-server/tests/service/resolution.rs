@@ -4,24 +4,26 @@ use mlgate_policy_server::contract as pb;
 use mlgate_policy_server::contract::{Action, Outcome, ReferenceKind as K, ResourceType as R};
 use mlgate_policy_server::domain::{Level, ResourceType as Domain};
 
+use crate::on_both_stores;
 use crate::support::*;
 
-#[tokio::test]
-async fn every_kind_of_id_leads_to_its_experiment() {
-    ids_lead_to_experiments(&fixture(&[]).await).await;
+on_both_stores! {
+async fn every_kind_of_id_leads_to_its_experiment(place: On) {
+    ids_lead_to_experiments(&fixture(place, &[]).await).await;
+}
 }
 
 #[tokio::test]
 async fn every_kind_of_id_leads_to_its_experiment_on_postgres() {
     let Some(url) = postgres_tracking().await else { return };
-    let server = fixture(&[("tracking_uri", &url)]).await;
+    let server = fixture(On::Sqlite, &[("tracking_uri", &url)]).await;
     ids_lead_to_experiments(&server).await;
     names_lead_to_experiments(&server).await;
     let read = |name| on(R::ModelOrPrompt, name, Action::Read);
     server.grant("reader", Domain::Prompt, "*", Level::Read).await;
     assert_eq!(server.outcome("reader", read("classifier")).await, Outcome::Denied);
     assert_eq!(server.outcome("reader", read("greeting")).await, Outcome::Allowed);
-    let server = fixture(&[("tracking_uri", &url), ("workspaces", "true")]).await;
+    let server = fixture(On::Sqlite, &[("tracking_uri", &url), ("workspaces", "true")]).await;
     assert_eq!(server.outcome("owner", experiment("1", Action::Read)).await, Outcome::Allowed);
     server.grant("owner", Domain::Experiment, "*", Level::Read).await;
     assert_eq!(server.outcome("owner", experiment("3", Action::Read)).await, Outcome::Denied);
@@ -52,9 +54,10 @@ async fn ids_lead_to_experiments(server: &Fixture) {
     }
 }
 
-#[tokio::test]
-async fn names_within_an_experiment_lead_to_it() {
-    names_lead_to_experiments(&fixture(&[]).await).await;
+on_both_stores! {
+async fn names_within_an_experiment_lead_to_it(place: On) {
+    names_lead_to_experiments(&fixture(place, &[]).await).await;
+}
 }
 
 async fn names_lead_to_experiments(server: &Fixture) {
@@ -69,9 +72,9 @@ async fn names_lead_to_experiments(server: &Fixture) {
     assert_eq!(named(K::ReviewQueueName, "x", "mine").await, Outcome::Denied);
 }
 
-#[tokio::test]
-async fn who_is_assigned_to_a_queue_is_known_by_its_id_and_by_its_name() {
-    let server = fixture(&[]).await;
+on_both_stores! {
+async fn who_is_assigned_to_a_queue_is_known_by_its_id_and_by_its_name(place: On) {
+    let server = fixture(place, &[]).await;
     let assigned = |user, kind, parent: &str, id| {
         let queue = pb::Reference { parent: parent.to_owned(), ..reference(kind, id) };
         server.outcome(user, requirement(pb::requirement::Condition::Assigned(queue)))
@@ -82,10 +85,11 @@ async fn who_is_assigned_to_a_queue_is_known_by_its_id_and_by_its_name() {
     assert_eq!(assigned("reader", K::ReviewQueueName, "2", "Mine").await, Outcome::Denied);
     assert_eq!(assigned("reader", K::ReviewQueueName, "x", "Mine").await, Outcome::Denied);
 }
+}
 
-#[tokio::test]
-async fn names_of_gateway_objects_lead_to_the_ids_that_grants_are_about() {
-    let server = fixture(&[]).await;
+on_both_stores! {
+async fn names_of_gateway_objects_lead_to_the_ids_that_grants_are_about(place: On) {
+    let server = fixture(place, &[]).await;
     for (kind, resource, domain, name, id) in [
         (K::GatewayEndpointName, R::GatewayEndpoint, Domain::GatewayEndpoint, "chat", "e-1"),
         (K::GatewaySecretName, R::GatewaySecret, Domain::GatewaySecret, "key", "se-1"),
@@ -106,10 +110,11 @@ async fn names_of_gateway_objects_lead_to_the_ids_that_grants_are_about() {
         assert_eq!(server.outcome("stranger", wanted()).await, Outcome::Allowed, "{name}");
     }
 }
+}
 
-#[tokio::test]
-async fn what_does_not_exist_is_denied_and_not_cached() {
-    let server = fixture(&[("default_permission", "MANAGE")]).await;
+on_both_stores! {
+async fn what_does_not_exist_is_denied_and_not_cached(place: On) {
+    let server = fixture(place, &[("default_permission", "MANAGE")]).await;
     for (kind, id) in [
         (K::RunId, "99999999999999999999999999999999"),
         (K::LoggedModelId, "m-gone"),
@@ -123,28 +128,31 @@ async fn what_does_not_exist_is_denied_and_not_cached() {
         }
     }
 }
+}
 
-#[tokio::test]
-async fn a_dataset_needs_every_experiment_it_is_linked_to() {
-    let server = fixture(&[]).await;
+on_both_stores! {
+async fn a_dataset_needs_every_experiment_it_is_linked_to(place: On) {
+    let server = fixture(place, &[]).await;
     let read = || of(K::EvaluationDatasetId, "d-both", Action::Read);
     assert_eq!(server.outcome("owner", read()).await, Outcome::Denied);
     server.grant("owner", Domain::Experiment, "2", Level::Read).await;
     assert_eq!(server.outcome("owner", read()).await, Outcome::Allowed);
 }
+}
 
-#[tokio::test]
-async fn an_unknown_experiment_name_is_not_found_rather_than_denied() {
-    let server = fixture(&[]).await;
+on_both_stores! {
+async fn an_unknown_experiment_name_is_not_found_rather_than_denied(place: On) {
+    let server = fixture(place, &[]).await;
     let read = |name| of(K::ExperimentName, name, Action::Read);
     assert_eq!(server.outcome("stranger", read("no such")).await, Outcome::NotFound);
     assert_eq!(server.outcome("stranger", read("fraud")).await, Outcome::Denied);
 }
+}
 
-#[tokio::test]
-async fn absent_and_present_hold_for_administrators_too() {
+on_both_stores! {
+async fn absent_and_present_hold_for_administrators_too(place: On) {
     use pb::requirement::Condition as C;
-    let server = fixture(&[]).await;
+    let server = fixture(place, &[]).await;
     let absent = |id| requirement(C::Absent(reference(K::TraceId, id)));
     assert_eq!(server.outcome("root", absent("tr-1")).await, Outcome::Denied);
     let answer = server.ask("root", vec![absent("tr-new")]).await;
@@ -153,10 +161,11 @@ async fn absent_and_present_hold_for_administrators_too() {
     assert_eq!(server.outcome("stranger", present(RUN_1)).await, Outcome::Allowed);
     assert_eq!(server.outcome("root", present("none")).await, Outcome::NotFound);
 }
+}
 
-#[tokio::test]
-async fn a_prompt_and_a_model_are_granted_separately() {
-    let server = fixture(&[]).await;
+on_both_stores! {
+async fn a_prompt_and_a_model_are_granted_separately(place: On) {
+    let server = fixture(place, &[]).await;
     server.grant("reader", Domain::RegisteredModel, "*", Level::Read).await;
     let read = |name| on(R::ModelOrPrompt, name, Action::Read);
     assert_eq!(server.outcome("reader", read("classifier")).await, Outcome::Allowed);
@@ -181,10 +190,11 @@ async fn a_prompt_and_a_model_are_granted_separately() {
     assert_eq!(server.outcome("reader", version("greeting")).await, Outcome::Denied);
     assert_eq!(server.outcome("reader", version("classifier")).await, Outcome::Allowed);
 }
+}
 
-#[tokio::test]
-async fn the_source_of_a_model_version_needs_reading_what_it_comes_from() {
-    let server = fixture(&[]).await;
+on_both_stores! {
+async fn the_source_of_a_model_version_needs_reading_what_it_comes_from(place: On) {
+    let server = fixture(place, &[]).await;
     let read = |uri: &str| owner(R::Experiment, reference(K::ArtifactUri, uri), Action::Read);
     let mine = [
         format!("runs:/{RUN_1}/model"),
@@ -216,10 +226,11 @@ async fn the_source_of_a_model_version_needs_reading_what_it_comes_from() {
     let outcome = server.outcome("reader", read("models:/classifier/1")).await;
     assert_eq!(outcome, Outcome::Allowed);
 }
+}
 
-#[tokio::test]
-async fn with_workspaces_what_is_elsewhere_does_not_exist() {
-    let server = fixture(&[("workspaces", "true")]).await;
+on_both_stores! {
+async fn with_workspaces_what_is_elsewhere_does_not_exist(place: On) {
+    let server = fixture(place, &[("workspaces", "true")]).await;
     server.grant_in("team", "reader", Domain::Experiment, "*", Level::Manage).await;
     let ask = async |workspace: &str, wanted: pb::Requirement| {
         let min_revision = server.store.revision().await.unwrap();
@@ -238,20 +249,22 @@ async fn with_workspaces_what_is_elsewhere_does_not_exist() {
     assert_eq!(ask("", experiment("1", Action::Read)).await, Outcome::Allowed);
     assert_eq!(ask("nowhere", experiment("1", Action::Read)).await, Outcome::BadWorkspace);
 }
+}
 
-#[tokio::test]
-async fn a_workspace_that_is_named_while_they_are_off_is_refused() {
-    let server = fixture(&[]).await;
+on_both_stores! {
+async fn a_workspace_that_is_named_while_they_are_off_is_refused(place: On) {
+    let server = fixture(place, &[]).await;
     let request = pb::AuthorizeRequest {
         workspace: "team".to_owned(),
         ..request(basic("root", PASSWORD), vec![])
     };
     assert_eq!(server.request(request).await.outcome(), Outcome::BadWorkspace);
 }
+}
 
-#[tokio::test]
-async fn without_the_tracking_database_only_what_needs_it_is_unavailable() {
-    let server = fixture(&[]).await;
+on_both_stores! {
+async fn without_the_tracking_database_only_what_needs_it_is_unavailable(place: On) {
+    let server = fixture(place, &[]).await;
     let away = server.tracking.with_extension("away");
     std::fs::rename(&server.tracking, &away).unwrap();
     assert_eq!(server.outcome("owner", experiment("1", Action::Read)).await, Outcome::Allowed);
@@ -261,4 +274,5 @@ async fn without_the_tracking_database_only_what_needs_it_is_unavailable() {
     assert_eq!(server.outcome("root", run()).await, Outcome::Allowed);
     std::fs::rename(&away, &server.tracking).unwrap();
     assert_eq!(server.outcome("owner", run()).await, Outcome::Allowed);
+}
 }

@@ -4,6 +4,7 @@ use mlgate_policy_server::contract::{Action, Outcome, ReferenceKind as K};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
+use crate::on_both_stores;
 use crate::support::*;
 
 /// Answers as MLflow does for run 1, and with whatever `broken` says otherwise.
@@ -49,10 +50,10 @@ fn answer(line: &str) -> (&'static str, String) {
     ("200 OK", found.to_owned())
 }
 
-#[tokio::test]
-async fn ids_lead_to_experiments_through_mlflows_own_api() {
+on_both_stores! {
+async fn ids_lead_to_experiments_through_mlflows_own_api(place: On) {
     let url = mlflow(None).await;
-    let server = fixture(&[("tracking_uri", &url)]).await;
+    let server = fixture(place, &[("tracking_uri", &url)]).await;
     for (kind, id, expected) in [
         (K::RunId, RUN_1, Outcome::Allowed),
         (K::RunId, RUN_2, Outcome::Denied),
@@ -72,15 +73,17 @@ async fn ids_lead_to_experiments_through_mlflows_own_api() {
         assert_eq!(outcome, expected, "{kind:?} {id}");
     }
 }
+}
 
-#[tokio::test]
-async fn an_mlflow_that_does_not_answer_properly_is_unavailable() {
+on_both_stores! {
+async fn an_mlflow_that_does_not_answer_properly_is_unavailable(place: On) {
     for broken in ["500 Internal Server Error", "401 Unauthorized", "302 Found", "200 OK"] {
         let url = mlflow(Some(broken)).await;
-        let server = fixture(&[("tracking_uri", &url)]).await;
+        let server = fixture(place, &[("tracking_uri", &url)]).await;
         let outcome = server.outcome("reader", of(K::RunId, RUN_1, Action::Read)).await;
         assert_eq!(outcome, Outcome::Unavailable, "{broken}");
         let outcome = server.outcome("reader", experiment("1", Action::Read)).await;
         assert_eq!(outcome, Outcome::Allowed, "{broken}");
     }
+}
 }

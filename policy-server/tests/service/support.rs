@@ -1,6 +1,7 @@
-//! A server on a real port, with a policy store and a tracking database of its own.
+//! Servers on real ports, with a policy store and a tracking database of their own.
 
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use mlgate_policy_server::config::{Config, Layers};
@@ -19,6 +20,58 @@ pub const RUN_1: &str = "11111111111111111111111111111111";
 pub const RUN_2: &str = "22222222222222222222222222222222";
 pub const RUN_3: &str = "33333333333333333333333333333333";
 
+/// Runs the test once for each database that the policy store can be on.
+#[macro_export]
+macro_rules! on_both_stores {
+    ($(#[$meta:meta])* async fn $name:ident($place:ident: On) $body:block) => {
+        mod $name {
+            use super::*;
+
+            async fn case($place: On) $body
+
+            #[tokio::test]
+            async fn on_sqlite() {
+                case(On::Sqlite).await;
+            }
+
+            #[tokio::test]
+            async fn on_postgres() {
+                if postgres_server().is_some() {
+                    case(On::Postgres).await;
+                }
+            }
+        }
+    };
+}
+
+/// Where the policy store is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum On {
+    Sqlite,
+    Postgres,
+}
+
+/// The server that tests may create databases on; None, said plainly, when there is none.
+pub fn postgres_server() -> Option<String> {
+    let server = std::env::var("MLGATE_TEST_POSTGRES").ok();
+    if server.is_none() {
+        eprintln!("SKIPPED on Postgres: MLGATE_TEST_POSTGRES is not set");
+    }
+    server
+}
+
+/// Creates a database of its own; the URL of it.
+pub async fn create_database(server: &str, prefix: &str) -> url::Url {
+    let name = format!("{prefix}_{:016x}", rand::random::<u64>());
+    let options: sqlx::postgres::PgConnectOptions = server.parse().expect("MLGATE_TEST_POSTGRES");
+    let mut admin = options.connect().await.expect("MLGATE_TEST_POSTGRES");
+    let create = sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"));
+    admin.execute(create).await.unwrap();
+    let mut url = url::Url::parse(server).unwrap();
+    url.set_path(&name);
+    url
+}
+
 pub struct Fixture {
     pub store: Store,
     pub client: PolicyClient<Channel>,
@@ -26,8 +79,10 @@ pub struct Fixture {
     pub tracking: PathBuf,
     pub stop: Option<oneshot::Sender<()>>,
     pub server: tokio::task::JoinHandle<Result<(), ServeError>>,
+    pub store_url: String,
+    layers: Layers,
     /// Removed with the fixture.
-    pub _directory: tempfile::TempDir,
+    _directory: tempfile::TempDir,
 }
 
 pub fn actor() -> Actor {
@@ -36,20 +91,34 @@ pub fn actor() -> Actor {
 
 /// A server with users `owner` (MANAGE on experiment 1), `reader` (READ on it), `stranger`, and
 /// the administrator `root`.
-pub async fn fixture(flags: &[(&'static str, &str)]) -> Fixture {
+pub async fn fixture(place: On, flags: &[(&'static str, &str)]) -> Fixture {
     let directory = tempfile::tempdir().unwrap();
+    let store = match place {
+        On::Sqlite => format!("sqlite:{}", directory.path().join("policy.db").display()),
+        On::Postgres => {
+            create_database(&postgres_server().unwrap(), "policy").await.as_str().to_owned()
+        }
+    };
+    fixture_at(store, directory, flags).await
+}
+
+/// As [`fixture`], on an empty store.
+pub async fn fixture_at(
+    store_url: String,
+    directory: tempfile::TempDir,
+    flags: &[(&'static str, &str)],
+) -> Fixture {
     let tracking = directory.path().join("mlflow.db");
     create_tracking(&tracking).await;
-    let store_path = directory.path().join("policy.db");
     let mut layers = Layers::default();
-    layers.set_flag("store", format!("sqlite:{}", store_path.display()));
+    layers.set_flag("store", store_url.clone());
     layers.set_flag("listen", "127.0.0.1:0".to_owned());
     layers.set_flag("tracking_uri", format!("sqlite:///{}", tracking.display()));
     layers.set_flag("heartbeat", "100ms".to_owned());
     for (name, value) in flags {
         layers.set_flag(name, (*value).to_owned());
     }
-    let config: Config = layers.resolve().unwrap();
+    let config = layers.resolve().unwrap();
     let store = Store::open(config.store.clone(), config.settings).await.unwrap();
     // One hash for all: hashing is slow on purpose.
     let hash = hash_new(PASSWORD).unwrap();
@@ -59,25 +128,38 @@ pub async fn fixture(flags: &[(&'static str, &str)]) -> Fixture {
         let new = NewUser { is_admin, ..NewUser::with_password_hash(name, hash.clone().into()) };
         store.create_user(&actor(), &new).await.unwrap();
     }
-    let listener = tokio::net::TcpListener::bind(config.listen).await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let (stop, stopped) = oneshot::channel::<()>();
-    let server = tokio::spawn(serve_on(config, store.clone(), listener, async {
-        let _ = stopped.await;
-    }));
-    let channel = Channel::from_shared(format!("http://{address}")).unwrap().connect_lazy();
+    let running = start(config, store.clone()).await;
     let fixture = Fixture {
         store,
-        client: PolicyClient::new(channel.clone()),
-        channel,
+        client: PolicyClient::new(running.channel.clone()),
+        channel: running.channel,
         tracking,
-        stop: Some(stop),
-        server,
+        stop: Some(running.stop),
+        server: running.server,
+        store_url,
+        layers,
         _directory: directory,
     };
     fixture.grant("owner", ResourceType::Experiment, "1", Level::Manage).await;
     fixture.grant("reader", ResourceType::Experiment, "1", Level::Read).await;
     fixture
+}
+
+pub struct Running {
+    pub channel: Channel,
+    pub stop: oneshot::Sender<()>,
+    pub server: tokio::task::JoinHandle<Result<(), ServeError>>,
+}
+
+async fn start(config: Config, store: Store) -> Running {
+    let listener = tokio::net::TcpListener::bind(config.listen).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let server = tokio::spawn(serve_on(config, store, listener, async {
+        let _ = stopped.await;
+    }));
+    let channel = Channel::from_shared(format!("http://{address}")).unwrap().connect_lazy();
+    Running { channel, stop, server }
 }
 
 pub async fn create_tracking(path: &std::path::Path) {
@@ -88,24 +170,51 @@ pub async fn create_tracking(path: &std::path::Path) {
 
 /// The same tracking database on Postgres, as MLflow spells its URL; `None` without a server.
 pub async fn postgres_tracking() -> Option<String> {
-    let Ok(server) = std::env::var("MLGATE_TEST_POSTGRES") else {
-        eprintln!("SKIPPED on Postgres: MLGATE_TEST_POSTGRES is not set");
-        return None;
-    };
-    let name = format!("tracking_{:016x}", rand::random::<u64>());
-    let options: sqlx::postgres::PgConnectOptions = server.parse().expect("MLGATE_TEST_POSTGRES");
-    let mut admin = options.connect().await.expect("MLGATE_TEST_POSTGRES");
-    let create = sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"));
-    admin.execute(create).await.unwrap();
-    let mut connection = options.clone().database(&name).connect().await.unwrap();
+    let url = create_database(&postgres_server()?, "tracking").await;
+    let options: sqlx::postgres::PgConnectOptions = url.as_str().parse().unwrap();
+    let mut connection = options.connect().await.unwrap();
     connection.execute(include_str!("tracking.sql")).await.unwrap();
-    let mut url = url::Url::parse(&server).unwrap();
-    url.set_path(&name);
     let (_, rest) = url.as_str().split_once("://").unwrap();
     Some(format!("postgresql+psycopg2://{rest}"))
 }
 
+/// Every revision after `first` has its change and its audit row, and none is missing.
+pub async fn assert_gapless(store_url: &str, first: u64) {
+    let (raw, first) = (raw(store_url).await, i64::try_from(first).unwrap());
+    let newest = count(&raw, "SELECT value FROM revision").await;
+    for table in ["changes", "audit"] {
+        let statement = format!(
+            "SELECT COUNT(DISTINCT revision) FROM {table} \
+             WHERE revision > {first} AND revision <= {newest}"
+        );
+        assert_eq!(count(&raw, &statement).await, newest - first, "{table}");
+        let beyond = format!("SELECT COUNT(*) FROM {table} WHERE revision > {newest}");
+        assert_eq!(count(&raw, &beyond).await, 0, "{table}");
+    }
+}
+
+/// A connection past the store.
+pub async fn raw(store_url: &str) -> sqlx::AnyPool {
+    sqlx::any::install_default_drivers();
+    let url = store_url.replacen("sqlite:/", "sqlite:///", 1);
+    sqlx::AnyPool::connect(&url).await.unwrap()
+}
+
+pub async fn count(raw: &sqlx::AnyPool, statement: &str) -> i64 {
+    let statement = sqlx::AssertSqlSafe(statement.to_owned());
+    sqlx::query_scalar(statement).fetch_one(raw).await.unwrap()
+}
+
 impl Fixture {
+    /// Another server on the same store, with a store handle of its own: nothing is shared but
+    /// the database.
+    pub async fn beside(&self) -> (Store, PolicyClient<Channel>, Running) {
+        let config = self.layers.resolve().unwrap();
+        let store = Store::open(config.store.clone(), config.settings).await.unwrap();
+        let running = start(config, store.clone()).await;
+        (store, PolicyClient::new(running.channel.clone()), running)
+    }
+
     pub async fn grant(&self, user: &str, resource: ResourceType, id: &str, level: Level) -> u64 {
         self.grant_in("default", user, resource, id, level).await
     }
@@ -230,4 +339,33 @@ pub async fn eventually<F: Future<Output = bool>>(what: &str, mut holds: impl Fn
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     panic!("never: {what}");
+}
+
+/// Everything that is said to a watcher who knows all up to `known`, in order. Being told
+/// to forget counts as revision 0, which no list of changes has.
+pub async fn watched(client: &PolicyClient<Channel>, known: u64) -> Arc<Mutex<Vec<u64>>> {
+    use pb::watch_event::Event;
+    let request = pb::WatchRequest { last_revision: known, node: "test".to_owned(), contract: 1 };
+    let mut stream = client.clone().watch(request).await.unwrap().into_inner();
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let seeing = Arc::clone(&seen);
+    tokio::spawn(async move {
+        while let Ok(Some(event)) = stream.message().await {
+            match event.event {
+                Some(Event::Changed(changed)) => seeing.lock().unwrap().push(changed.revision),
+                Some(Event::Reset(_)) => seeing.lock().unwrap().push(0),
+                _ => {}
+            }
+        }
+    });
+    seen
+}
+
+pub fn created(resource: pb::ResourceType, id: &str) -> pb::Effect {
+    let created = pb::Created { r#type: resource.into(), id: id.to_owned() };
+    pb::Effect { kind: Some(pb::effect::Kind::Created(created)) }
+}
+
+pub fn owned(kind: pb::ReferenceKind, id: &str) -> pb::Effect {
+    pb::Effect { kind: Some(pb::effect::Kind::Owned(reference(kind, id))) }
 }

@@ -50,7 +50,14 @@ fn all(interrupt: &Interrupt) -> Result<Vec<Suite>> {
         services.push(service);
         suites.push(suites::cargo_tests(
             interrupt,
-            &[("MLGATE_TEST_POSTGRES", postgres.url("postgres")), ("MLGATE_TEST_ROUTES", routes)],
+            &[
+                ("MLGATE_TEST_POSTGRES", postgres.url("postgres")),
+                (
+                    "MLGATE_TEST_POSTGRES_PROGRAMS",
+                    tools.venv.postgres_programs()?.display().to_string(),
+                ),
+                ("MLGATE_TEST_ROUTES", routes),
+            ],
         )?);
     }
     let xtask = std::env::current_exe()?.to_string_lossy().into_owned();
