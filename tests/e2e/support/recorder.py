@@ -31,24 +31,24 @@ class Recorder:
     def silence(self):
         """Fails unless MLflow receives nothing at all within the block."""
         self.settle()
-        with self._lock:
-            before, start = self.received, len(self._kept)
+        before = self.received
         yield
         self.settle()
-        with self._lock:
-            heard = bytes(self._kept[start:])
-            assert self.received == before, f"MLflow received {heard[:2000]!r}"
+        assert self.received == before, f"MLflow received {self._since(before)[:2000]!r}"
 
     @contextlib.contextmanager
     def listening(self):
         """Yields a list to which the bytes that MLflow received in the block are appended."""
         heard = []
-        with self._lock:
-            start = len(self._kept)
+        before = self.received
         yield heard
         self.settle()
+        heard.append(self._since(before))
+
+    def _since(self, position):
+        """What was received after a position, as far as it is kept."""
         with self._lock:
-            heard.append(bytes(self._kept[start:]))
+            return bytes(self._kept[max(0, position - self.received + len(self._kept)) :])
 
     @staticmethod
     def settle():
@@ -78,8 +78,8 @@ class Recorder:
     def _keep(self, data):
         with self._lock:
             self.received += len(data)
-            if len(self._kept) < KEPT_BYTES:
-                self._kept += data
+            self._kept += data
+            del self._kept[: max(0, len(self._kept) - KEPT_BYTES)]
 
 
 def _copy(source, sink, seen=lambda data: None):
