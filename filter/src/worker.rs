@@ -7,7 +7,7 @@ use crate::cache::{Cache, Fingerprint};
 use crate::config::{Config, ConfigError};
 use crate::contract as pb;
 use crate::gate::PAGE_TIMEOUT_MS;
-use crate::host::{ContextId, Direction, Headers, Host, HostError, Token};
+use crate::host::{ContextId, Headers, Host, HostError, Token};
 use crate::metrics::{Count, Metrics};
 use crate::operation::Forward;
 use crate::policy_client::{MAX_ANSWER, Method, PolicyClient};
@@ -208,17 +208,19 @@ impl Worker {
         Ok(())
     }
 
-    /// Sends a request like the one that the effective stream has sent, to the same cluster.
+    /// Sends a request like the one that the effective stream has sent, whose headers are `sent`,
+    /// to the same cluster.
     pub fn fetch<H: Host>(
         &mut self,
         host: &H,
         waiter: ContextId,
+        sent: &Headers,
         request: &Forward,
     ) -> Result<(), HostError> {
         let named = [&["xds", "cluster_name"][..], &["cluster_name"]];
         let cluster =
             named.iter().find_map(|path| host.property(path)).ok_or(HostError::NotFound)?;
-        let headers = page_head(&host.headers(Direction::Request)?, request);
+        let headers = page_head(sent, request);
         let body = request.body.as_deref().unwrap_or_default();
         let token = host.http_call(&cluster, &headers, body, PAGE_TIMEOUT_MS)?;
         self.pages.insert(token, waiter);

@@ -229,6 +229,7 @@ impl Gate {
             let message = "The request could not be changed.";
             return Step::Answer(worker.replies.internal(message, "rewrite"));
         }
+        self.response.goes(host);
         self.state = State::Passing { no_body };
         Step::Forward
     }

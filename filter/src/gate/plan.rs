@@ -2,7 +2,7 @@
 
 use crate::config::Mode;
 use crate::contract as pb;
-use crate::host::Headers;
+use crate::host::{Direction, Headers, Host};
 use crate::operation::{Effect, Forward, Operation};
 use crate::policy_client;
 use crate::response::{Recording, ResponseError, Rewriting, is_rewritable, recording};
@@ -35,6 +35,8 @@ pub struct Plan {
     pub(super) rewriting: Option<Rewriting>,
     /// What was sent upstream.
     pub(super) request: Forward,
+    /// Its headers. Envoy shows them to the filter only until they have gone on.
+    pub(super) head: Headers,
     pub(super) effects: Vec<Effect>,
     /// In the contract's form, once the response is there.
     pub(super) recorded: Option<Result<Vec<pb::Effect>, ResponseError>>,
@@ -62,6 +64,7 @@ impl Response {
         Self::Planned(Box::new(Plan {
             rewriting,
             request: Forward::default(),
+            head: Headers::new(),
             effects: operation.effects.clone(),
             recorded: None,
             username: principal.username.clone(),
@@ -78,6 +81,15 @@ impl Response {
             && plan.rewriting.is_some()
         {
             plan.request = request.clone();
+        }
+    }
+
+    /// Tells the headers that go with it, at the last moment at which they can be read.
+    pub fn goes<H: Host>(&mut self, host: &H) {
+        if let Self::Planned(plan) = self
+            && plan.rewriting.is_some()
+        {
+            plan.head = host.headers(Direction::Request).unwrap_or_default();
         }
     }
 

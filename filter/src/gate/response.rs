@@ -168,7 +168,7 @@ impl Gate {
                 let wait = u64::from(worker.client.timeout_ms());
                 self.hold(host, plan, Stage::Visible, wait)
             }
-            Ok(Next::Fetch(request)) => match worker.fetch(host, self.id, &request) {
+            Ok(Next::Fetch(request)) => match worker.fetch(host, self.id, &plan.head, &request) {
                 Ok(()) => self.hold(host, plan, Stage::Page, u64::from(PAGE_TIMEOUT_MS)),
                 Err(error) => {
                     log::warn!("mlgate: {}: no further page: {error:?}", self.route);

@@ -11,6 +11,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -84,6 +85,8 @@ def write(output: TextIO, results: list[Result]) -> None:
 
 def main() -> int:
     arguments = parse_arguments()
+    # So that servers are stopped on the way out.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     everything = corpus.cases()
     missing = missing_routes(everything)
     for route in missing:

@@ -14,12 +14,19 @@ from .recorder import Recorder
 from .users import User
 
 
+# By default the gate tells its MLflow's version to everybody, as health checks want it; the
+# reference asks for a login.
+PLUGIN_CONFIG = {"public_routes": ["/health", "/3.0/mlflow/server-info"]}
+
+
 class Gate:
     """Envoy with the filter, the policy server, a recorder, and an MLflow without auth."""
 
     def __init__(self, demo: list[str], data: Path, default_permission: str):
         mlflow_port = free_port()
         self.recorder = Recorder(mlflow_port)
+        plugin_config = data.with_name("plugin-config.json")
+        plugin_config.write_text(json.dumps(PLUGIN_CONFIG))
         # An MLflow URI and the port settings of this run decide, not those of the caller's shell.
         environment = {**COMMON_ENVIRONMENT, "MLFLOW_BACKEND_STORE_URI": f"sqlite:///{data}/mlflow.db"}
         command = [
@@ -31,6 +38,7 @@ class Gate:
             "--default-permission", default_permission,
             "--admin-user", ADMIN_NAME,
             "--admin-password", ADMIN_PASSWORD,
+            "--plugin-config", str(plugin_config),
         ]  # fmt: skip
         log = data.with_name(data.name + ".log")
         self.process = Process("the gate", command, log, environment, stdout=subprocess.PIPE)

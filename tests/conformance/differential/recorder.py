@@ -9,6 +9,7 @@ import contextlib
 import http.client
 import json
 import threading
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 CASE_HEADER = "X-Conformance-Case"
@@ -17,10 +18,19 @@ HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "te", "upgrade", 
 NOT_FOUND = json.dumps({"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "recorded"}).encode()
 
 
+@dataclass(frozen=True)
+class Seen:
+    """A request as it arrived behind the gate."""
+
+    method: str
+    target: str
+    body: bytes | None
+
+
 class Recorder:
     def __init__(self, mlflow_port: int):
         self.mlflow_port = mlflow_port
-        self.seen: set[str] = set()
+        self.seen: dict[str, Seen] = {}
         handler = type("Handler", (Handler,), {"recorder": self})
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self.server.daemon_threads = True
@@ -47,7 +57,7 @@ class Handler(BaseHTTPRequestHandler):
         body = self.read_body()
         case = self.headers.get(CASE_HEADER)
         if case is not None:
-            self.recorder.seen.add(case)
+            self.recorder.seen[case] = Seen(self.command, self.path, body)
         if case is None or FORWARD_HEADER in self.headers:
             self.forward(body)
         else:
