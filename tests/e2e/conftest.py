@@ -42,8 +42,9 @@ def gate(tmp_path_factory, store, identity_provider):
         *("--mlflow-port", mlflow_port, "--mlflow-through", recorder.port),
         "--policy-server-may-end",
     )
-    yield Gate(demo, recorder)
-    demo.stop()
+    gate = Gate(demo, recorder)
+    yield gate
+    gate.close()
     recorder.close()
 
 

@@ -64,6 +64,7 @@ class Gate:
     def __init__(self, demo, recorder=None):
         self.demo = demo
         self.recorder = recorder
+        self.started = []
         self.url = demo.ready["url"]
         self.admin = (demo.ready["admin_user"], demo.ready["admin_password"])
 
@@ -130,12 +131,20 @@ class Gate:
         os.kill(pid, signal.SIGKILL)
         wait_until(lambda: not accepts(self.ready["ports"]["policy"]), "the policy server is gone")
 
+    def close(self):
+        """Stops the demo, and the policy servers that tests have started."""
+        self.demo.stop()
+        for process in self.started:
+            process.kill()
+            process.wait(timeout=20)
+
     def start_policy_server(self):
         log = open(Path(self.ready["data_dir"]) / "logs" / "policy-server-again.log", "ab")
         process = subprocess.Popen(
             self.ready["policy_command"], stdin=subprocess.DEVNULL, stdout=log, stderr=log
         )
         self.ready["pids"]["policy"] = process.pid
+        self.started.append(process)
         wait_until(lambda: accepts(self.ready["ports"]["policy"]), "the policy server is back")
         return process
 
