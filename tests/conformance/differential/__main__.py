@@ -47,7 +47,7 @@ def run_all(arguments: argparse.Namespace, cases: list, keep: Callable[[list[Res
     work.mkdir(parents=True)
     note("making the objects")
     worlds = world.build(work / "world")
-    users = all_users(cases)
+    users = all_users(cases, arguments.defaults)
     note(f"creating {len(users)} users")
     reference_ids = reference.prepare(work / "world", work / "reference", worlds, users)
     copies = reference.copies(work / "reference", arguments.workers)

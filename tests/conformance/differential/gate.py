@@ -16,7 +16,11 @@ from .users import User
 
 # By default the gate tells its MLflow's version to everybody, as health checks want it; the
 # reference asks for a login.
-PLUGIN_CONFIG = {"public_routes": ["/health", "/3.0/mlflow/server-info"]}
+# A busy machine must not turn decisions into 503.
+PLUGIN_CONFIG = {
+    "public_routes": ["/health", "/3.0/mlflow/server-info"],
+    "policy": {"timeout_ms": 10_000},
+}
 
 
 class Gate:

@@ -3,7 +3,7 @@
 import itertools
 import threading
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 
@@ -82,12 +82,8 @@ def authorization(user: User) -> list[tuple[str, str]]:
     return [("Authorization", basic(name, password))]
 
 
-def all_users(cases: list[Case]) -> list[User]:
-    users = {matrix.ADMIN.name: matrix.ADMIN}
-    for case in cases:
-        for user in [*matrix.for_tiers(case.tiers), *matrix.few_for_tiers(case.tiers)]:
-            users[user.name] = user
-    return list(users.values())
+def all_users(cases: list[Case], defaults: Iterable[str]) -> list[User]:
+    return matrix.unique([task.user for default in defaults for task in tasks(cases, default)])
 
 
 class Runner:
