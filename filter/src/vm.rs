@@ -118,11 +118,12 @@ impl<H: Host> Vm<H> {
     }
 
     /// A further page has come, or cannot be had.
-    pub fn on_page(&mut self, waiter: ContextId, token: Token) {
-        let Some(stream) = self.streams.get_mut(&waiter) else { return };
-        let Some(Some(worker)) = self.roots.get_mut(&stream.root) else { return };
-        if let Some((answered, owner)) = worker.land_page(&self.host, token)
-            && owner == waiter
+    pub fn on_page(&mut self, token: Token) {
+        let worker = self.roots.values_mut().flatten().find(|worker| worker.awaits_page(token));
+        let Some(worker) = worker else { return };
+        let Some((answered, waiter)) = worker.land_page(&self.host, token) else { return };
+        if let Some(stream) = self.streams.get_mut(&waiter)
+            && self.host.set_effective(waiter).is_ok()
         {
             stream.gate.on_answer(worker, &self.host, &answered);
         }

@@ -217,15 +217,25 @@ impl Worker {
         sent: &Headers,
         request: &Forward,
     ) -> Result<(), HostError> {
+        // What the last call to the policy server left may be the root, which has no upstream.
+        host.set_effective(waiter)?;
         let named = [&["xds", "cluster_name"][..], &["cluster_name"]];
         let cluster =
             named.iter().find_map(|path| host.property(path)).ok_or(HostError::NotFound)?;
         let headers = page_head(sent, request);
         let body = request.body.as_deref().unwrap_or_default();
-        let token = host.http_call(&cluster, &headers, body, PAGE_TIMEOUT_MS)?;
+        // By the root, like the calls to the policy server: its answer finds whoever asked.
+        host.set_effective(self.root)?;
+        let called = host.http_call(&cluster, &headers, body, PAGE_TIMEOUT_MS);
+        host.set_effective(waiter)?;
+        let token = called?;
         self.pages.insert(token, waiter);
         self.metrics.count(host, Count::PagesFetched);
         Ok(())
+    }
+
+    pub fn awaits_page(&self, token: Token) -> bool {
+        self.pages.contains_key(&token)
     }
 
     /// Takes a further page; gives the request that waits for it.

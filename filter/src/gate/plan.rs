@@ -87,7 +87,7 @@ impl Response {
     /// Tells the headers that go with it, at the last moment at which they can be read.
     pub fn goes<H: Host>(&mut self, host: &H) {
         if let Self::Planned(plan) = self
-            && plan.rewriting.is_some()
+            && plan.rewriting.as_ref().is_some_and(Rewriting::refills)
         {
             plan.head = host.headers(Direction::Request).unwrap_or_default();
         }

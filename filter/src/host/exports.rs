@@ -176,13 +176,13 @@ pub extern "C" fn proxy_on_grpc_close(_context: u32, token: u32, code: u32) {
 /// Without headers the call has failed.
 #[unsafe(no_mangle)]
 pub extern "C" fn proxy_on_http_call_response(
-    context: u32,
+    _context: u32,
     token: u32,
     _headers: u32,
     _body_size: usize,
     _trailers: u32,
 ) {
-    enter((), |vm| vm.on_page(ContextId(context), Token(token)));
+    enter((), |vm| vm.on_page(Token(token)));
 }
 
 /// 1: the context may go at once. (Envoy ignores the answer for streams.)

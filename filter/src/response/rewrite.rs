@@ -5,7 +5,8 @@ use super::listing::{Listing, Page};
 use super::{Facts, ResponseError, graph, path};
 use crate::contract as pb;
 use crate::operation::{
-    Forward, GraphRows, Operation, Otherwise, Redaction, ResponseWork, Rewrite, RowId, Rows, When,
+    Forward, GraphRows, Operation, Otherwise, Paging, Redaction, ResponseWork, Rewrite, RowId,
+    Rows, When,
 };
 use crate::requirement::{Action, ResourceType, Selection};
 use crate::surface::json::{self, Object, Value};
@@ -69,6 +70,11 @@ impl Rewriting {
             ResponseWork::Graph => Work::Graph(operation.graph.clone()),
         };
         Some(Self { work, facts, verdicts: Verdicts::default(), listing: None, page: None })
+    }
+
+    /// Whether [`Next::Fetch`] may come.
+    pub fn refills(&self) -> bool {
+        matches!(self.work, Work::Rewrite(Rewrite { paging: Paging::Refill { .. }, .. }))
     }
 
     /// Takes the first response, or after [`Next::Fetch`] that of a further page. `request` is
