@@ -90,7 +90,8 @@ impl<'a> Unverified<'a> {
         let Some(expiry) = time(claims, "exp")? else {
             return refuse("jwt_no_expiry", "the token does not expire");
         };
-        if now >= expiry.saturating_add(leeway) {
+        let accepted_until = expiry.saturating_add(leeway);
+        if now >= accepted_until {
             return refuse("jwt_expired", "the token has expired");
         }
         for (claim, reason) in [("nbf", "jwt_not_yet_valid"), ("iat", "jwt_from_the_future")] {
@@ -112,7 +113,7 @@ impl<'a> Unverified<'a> {
             issuer: issuer.name.clone(),
             username: username(claims, issuer)?,
             groups: groups(claims, issuer)?,
-            expires_at: i64::try_from(expiry).unwrap_or(0),
+            expires_at: i64::try_from(accepted_until).unwrap_or(0),
         })
     }
 }
