@@ -208,8 +208,8 @@ def _unlike_the_shipped(**options):
 
 NORMALISATIONS = {
     "as shipped": None,
-    "left raw": _unlike_the_shipped(
-        normalize_path=False, merge_slashes=False, path_with_escaped_slashes_action="KEEP_UNCHANGED"
+    "normalised": _unlike_the_shipped(
+        normalize_path=True, merge_slashes=True, path_with_escaped_slashes_action="REJECT_REQUEST"
     ),
     "unescaped": _unlike_the_shipped(
         normalize_path=True,
