@@ -210,6 +210,7 @@ fn start(options: &Options, interrupt: &Interrupt, services: &mut Services) -> R
             mlflow: SocketAddr::from(([127, 0, 0, 1], through)),
             policy_port,
             wasm: &parts.wasm,
+            mlflow_version: options.mlflow_version.as_deref().unwrap_or(&tools.mlflow_version),
             plugin_config: options.plugin_config.as_deref(),
             concurrency: options.concurrency,
             log: logs.join("envoy.log"),

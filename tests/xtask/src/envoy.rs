@@ -21,6 +21,7 @@ pub struct Plan<'a> {
     pub mlflow: SocketAddr,
     pub policy_port: u16,
     pub wasm: &'a Path,
+    pub mlflow_version: &'a str,
     pub plugin_config: Option<&'a Path>,
     pub concurrency: Option<u32>,
     pub log: PathBuf,
@@ -58,14 +59,15 @@ fn configuration(plan: &Plan<'_>) -> Result<Value> {
     let plugin = format!("{MANAGER}{PLUGIN}");
     let wasm = plan.wasm.to_string_lossy().into_owned();
     set(&mut config, &format!("{plugin}/vm_config/code/local/filename"), wasm.into())?;
+    let pointer = format!("{plugin}/configuration/value");
+    let text = at(&mut config, &pointer)?.as_str().unwrap_or_default().to_owned();
+    let mut settings: Value = serde_json::from_str(&text)
+        .with_context(|| format!("the filter's configuration in {SHIPPED} is not JSON"))?;
+    merge::json(&mut settings, json!({ "mlflow_version": plan.mlflow_version }));
     if let Some(file) = plan.plugin_config {
-        let pointer = format!("{plugin}/configuration/value");
-        let text = at(&mut config, &pointer)?.as_str().unwrap_or_default().to_owned();
-        let mut settings: Value = serde_json::from_str(&text)
-            .with_context(|| format!("the filter's configuration in {SHIPPED} is not JSON"))?;
         merge::json(&mut settings, plugin_config(file)?);
-        set(&mut config, &pointer, settings.to_string().into())?;
     }
+    set(&mut config, &pointer, settings.to_string().into())?;
     Ok(config)
 }
 

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 const REQUIREMENTS: &str = "tests/requirements.txt";
+/// Separates, in a list of requirements, those to install without what they depend on.
+const WITHOUT_DEPENDENCIES: &str = "# without dependencies";
 /// MLflow 3.17 needs 3.10.
 const SUPPORTED: &str = "import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))";
 
@@ -71,14 +73,27 @@ pub fn mlflow(interrupt: &Interrupt, tools: &Tools, version: Option<&str>) -> Re
             if version.is_empty() || !version.chars().all(acceptable) {
                 bail!("--mlflow-version {version:?}: expected a version such as 3.17.2");
             }
-            // Flask-WTF and setuptools: what MLflow 2 imports without declaring it.
-            let requirements =
-                format!("mlflow=={version}\npsycopg2-binary\nFlask-WTF\nsetuptools<81\n");
-            prepare(interrupt, &format!("mlflow-{version}"), &requirements)
+            prepare(interrupt, &format!("mlflow-{version}"), &requirements(version))
                 .with_context(|| format!("--mlflow-version {version}"))
                 .map(Some)
         }
         _ => Ok(None),
+    }
+}
+
+/// What pip is asked for; the first block is installed with its dependencies, a second without.
+fn requirements(version: &str) -> String {
+    match version {
+        // The packages that it is split into were never published at this version; it runs on
+        // those of the release before.
+        "3.18.0" => format!(
+            "mlflow==3.17.2\npsycopg2-binary\nFlask-WTF\n{WITHOUT_DEPENDENCIES}\nmlflow=={version}\n"
+        ),
+        // What MLflow 2 imports without declaring it, and the last SQLAlchemy that it can use.
+        _ if version.starts_with("2.") => format!(
+            "mlflow=={version}\npsycopg2-binary\nFlask-WTF\nsetuptools<81\nsqlalchemy<2.1\n"
+        ),
+        _ => format!("mlflow=={version}\npsycopg2-binary\nFlask-WTF\n"),
     }
 }
 
@@ -106,18 +121,27 @@ fn install(interrupt: &Interrupt, dir: &Path, name: &str, requirements: &str) ->
     if !status.success() {
         bail!("{python} -m venv failed; on Debian and Ubuntu install the package python3-venv");
     }
-    let list = dir.join("requirements.txt");
-    fs::write(&list, requirements)?;
-    let status = interrupt.run(
-        Command::new(dir.join("bin/python"))
-            .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"])
-            .args(["--no-input", "--prefer-binary", "--requirement"])
-            .arg(&list)
-            .stdin(Stdio::null())
-            .stdout(std::io::stderr()),
-    )?;
-    if !status.success() {
-        bail!("pip could not install {name}");
+    let (with, without) =
+        requirements.split_once(WITHOUT_DEPENDENCIES).unwrap_or((requirements, ""));
+    for (requirements, options) in [(with, None), (without, Some("--no-deps"))] {
+        if requirements.trim().is_empty() {
+            continue;
+        }
+        let list = dir.join("requirements.txt");
+        fs::write(&list, requirements)?;
+        let status = interrupt.run(
+            Command::new(dir.join("bin/python"))
+                .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"])
+                .args(["--no-input", "--prefer-binary"])
+                .args(options)
+                .arg("--requirement")
+                .arg(&list)
+                .stdin(Stdio::null())
+                .stdout(std::io::stderr()),
+        )?;
+        if !status.success() {
+            bail!("pip could not install {name}");
+        }
     }
     Ok(())
 }
