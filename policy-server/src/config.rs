@@ -11,7 +11,7 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::domain::Level;
-use crate::store::{DatabaseUrl, SettingOverrides, StoreError};
+use crate::store::{DatabaseUrl, ReservedPrefixes, SettingOverrides, StoreError};
 
 /// A configuration that can not be used. Never repeats a secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -122,6 +122,11 @@ pub const FIELDS: &[Field] = &[
     ),
     field("workspaces", None, "fixes the setting: whether MLflow runs with workspaces"),
     field("grant_default_workspace_access", None, "fixes the setting: true or false"),
+    field(
+        "reserved_username_prefixes",
+        None,
+        "fixes the setting: prefixes of identity providers' usernames, which get no passwords",
+    ),
     field("tls_certificate", None, "PEM file; makes the gRPC services speak TLS"),
     field("tls_key", None, "PEM file of the certificate's key"),
     field("tls_client_ca", None, "PEM file; clients must present a certificate signed by it"),
@@ -279,6 +284,9 @@ impl Layers {
             grant_default_workspace_access: self
                 .optional("grant_default_workspace_access", boolean)?,
             workspaces: self.optional("workspaces", boolean)?,
+            reserved_prefixes: self.optional("reserved_username_prefixes", |text| {
+                ReservedPrefixes::parse(text).map_err(reason)
+            })?,
         })
     }
 

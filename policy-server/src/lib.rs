@@ -8,6 +8,7 @@ pub mod config;
 pub mod credentials;
 pub mod domain;
 pub mod import;
+pub mod metrics;
 pub mod policy;
 pub mod resolver;
 pub mod service;

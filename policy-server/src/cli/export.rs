@@ -4,10 +4,10 @@ use std::collections::HashMap;
 
 use serde_json::{Value, json};
 
-use super::Session;
 use super::output::Output;
 use super::role::role_json;
 use super::user::user_json;
+use super::{Session, settings};
 use crate::store::UserId;
 
 /// The whole policy. Hashes stay in the store: an export is something that people mail around.
@@ -23,10 +23,8 @@ pub(super) async fn run(session: &Session) -> anyhow::Result<Output> {
         .iter()
         .map(|held| json!({ "username": names.get(&held.user_id), "role_id": held.role_id }))
         .collect();
-    let settings: serde_json::Map<String, Value> = store
-        .stored_settings()
+    let settings: serde_json::Map<String, Value> = settings::stored(store)
         .await?
-        .entries()
         .into_iter()
         .map(|(name, value)| (name.to_owned(), json!(value)))
         .collect();

@@ -27,7 +27,7 @@ Examples:
 
 pub(super) async fn run(config: Config) -> anyhow::Result<Output> {
     service::init_logging(config.log_format);
-    let store = Store::open(config.store.clone(), config.settings).await?;
+    let store = Store::open(config.store.clone(), config.settings.clone()).await?;
     bootstrap(&store).await?;
     service::serve(config, store).await?;
     Ok(Output::new("stopped", serde_json::json!({ "stopped": true })))

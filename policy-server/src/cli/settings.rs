@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::Session;
 use super::output::{Output, time};
 use crate::config::Layers;
+use crate::store::Store;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -21,7 +22,9 @@ Settings:
                                    do where no grant says anything
   workspaces                       true when MLflow runs with workspaces
   grant_default_workspace_access   true: with workspaces, default_permission counts in the
-                                   workspace 'default'")]
+                                   workspace 'default'
+  reserved_username_prefixes       the username prefix of each identity provider, separated by commas:
+                                   no user with such a name gets or uses a password")]
     Set { name: String, value: String },
 }
 
@@ -39,8 +42,8 @@ pub(super) async fn run(session: &Session, command: Command) -> anyhow::Result<O
     let Session { store, actor } = session;
     match command {
         Command::Get { name } => {
-            let (effective, stored) = (store.settings().await?, store.stored_settings().await?);
-            let all: Vec<_> = effective.entries().into_iter().zip(stored.entries()).collect();
+            let (effective, stored) = (in_force(store).await?, stored(store).await?);
+            let all: Vec<_> = effective.into_iter().zip(stored).collect();
             if let Some(name) = name {
                 let found = all.iter().find(|((known, _), _)| *known == name);
                 let ((_, value), _) =
@@ -57,11 +60,11 @@ pub(super) async fn run(session: &Session, command: Command) -> anyhow::Result<O
         }
         Command::Set { name, value } => {
             let done = store.set_setting(actor, &name, &value).await?;
-            let in_force = store.settings().await?;
-            let overridden = in_force
-                .entries()
+            let (effective, stored) = (in_force(store).await?, stored(store).await?);
+            let overridden = effective
                 .iter()
-                .any(|(known, effective)| *known == name && *effective != value);
+                .zip(&stored)
+                .any(|(effective, stored)| stored.0 == name && effective.1 != stored.1);
             let note = match overridden {
                 true => "; the configuration of this command overrides it",
                 false => "",
@@ -69,6 +72,20 @@ pub(super) async fn run(session: &Session, command: Command) -> anyhow::Result<O
             Ok(Output::done(format!("{name} is {value}{note}"), done.revision))
         }
     }
+}
+
+const RESERVED: &str = "reserved_username_prefixes";
+
+async fn in_force(store: &Store) -> anyhow::Result<Vec<(&'static str, String)>> {
+    let mut entries = store.settings().await?.entries().to_vec();
+    entries.push((RESERVED, store.reserved_prefixes().await?.to_string()));
+    Ok(entries)
+}
+
+pub(super) async fn stored(store: &Store) -> anyhow::Result<Vec<(&'static str, String)>> {
+    let mut entries = store.stored_settings().await?.entries().to_vec();
+    entries.push((RESERVED, store.stored_reserved_prefixes().await?.to_string()));
+    Ok(entries)
 }
 
 pub(super) async fn audit(session: &Session, args: &AuditArgs) -> anyhow::Result<Output> {

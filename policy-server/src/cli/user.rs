@@ -69,6 +69,7 @@ pub(super) async fn run(session: &Session, command: Command) -> anyhow::Result<O
             if store.user(&username).await?.is_none() {
                 bail!("user {username} not found");
             }
+            store.reserved_prefixes().await?.refuse_password_of(&username)?;
             let new = password.obtain(&username)?;
             let done = store.set_password_hash(actor, &username, new.hash).await?;
             let generated = new.generated.as_ref().map(|password| password.expose_secret());
@@ -110,6 +111,8 @@ async fn create(
     if session.store.user(&username).await?.is_some() {
         bail!("user {username} already exists");
     }
+    // Before asking for a password that nobody may have.
+    session.store.reserved_prefixes().await?.refuse_password_of(&username)?;
     let password = password.obtain(&username)?;
     let new = NewUser { is_admin, ..NewUser::with_password_hash(username, password.hash) };
     let created = session.store.create_user(&session.actor, &new).await?.value;

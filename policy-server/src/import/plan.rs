@@ -102,9 +102,12 @@ pub async fn plan(
         }
         warn_of_floor(&mut plan, &source.grants, level);
     }
+    let reserved = store.reserved_prefixes().await?;
     for (username, user) in source.users {
         match held.admins.get(&username) {
             None => {
+                // With or without the password: its grants would be the identity provider's user's.
+                reserved.refuse_password_of(&username)?;
                 let (password_hash, is_admin) = (user.password_hash, user.is_admin);
                 plan.steps.push(Step::CreateUser { username, password_hash, is_admin });
             }

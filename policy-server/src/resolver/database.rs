@@ -1,5 +1,6 @@
 //! Lookups in MLflow's tracking database, read-only.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,9 @@ pub const NAME: &str = "tracking database";
 
 /// An upgraded MLflow has new tables; this is how long they may stay unknown.
 const SCHEMA_AGE: Duration = Duration::from_secs(30);
+
+/// Names that one statement looks up.
+pub(super) const MAX_NAMES: usize = 256;
 
 /// The tag that makes a registered model a prompt.
 pub(super) const PROMPT_TAG: &str = "mlflow.prompt.is_prompt";
@@ -192,6 +196,42 @@ impl Database {
             Some(value) if value.eq_ignore_ascii_case("true") => ModelKind::Prompt,
             _ => ModelKind::Model,
         })
+    }
+
+    /// Those of the names that are prompts; at most [`MAX_NAMES`].
+    ///
+    /// # Errors
+    /// `LookupError`.
+    pub async fn prompts(
+        &self,
+        names: &[&str],
+        workspace: &str,
+    ) -> Result<HashSet<String>, LookupError> {
+        let schema = self.schema().await?;
+        let (Some(filler), true) = (names.last(), schema.has_table("registered_model_tags")) else {
+            return Ok(HashSet::new());
+        };
+        let column = workspace_column(&schema, "registered_model_tags", "t");
+        // Few lengths, so that few statements have to be prepared.
+        let slots = names.len().next_power_of_two();
+        let places: Vec<String> = (0..slots).map(|slot| format!("${}", slot + 3)).collect();
+        let sql = format!(
+            "SELECT t.name, t.value FROM registered_model_tags t \
+             WHERE t.key = $1 AND {column} = $2 AND t.name IN ({})",
+            places.join(", ")
+        );
+        let mut query = sqlx::query(AssertSqlSafe(sql)).bind(PROMPT_TAG).bind(workspace);
+        for name in names.iter().chain(std::iter::repeat(filler)).take(slots) {
+            query = query.bind(*name);
+        }
+        let mut prompts = HashSet::new();
+        for row in query.fetch_all(&self.pool).await.map_err(unavailable)? {
+            let value: Option<String> = row.try_get(1).map_err(unavailable)?;
+            if value.is_some_and(|value| value.eq_ignore_ascii_case("true")) {
+                prompts.insert(row.try_get(0).map_err(unavailable)?);
+            }
+        }
+        Ok(prompts)
     }
 
     /// See [`super::Resolver::workspace_exists`].

@@ -9,6 +9,7 @@ mod rest;
 mod schema;
 mod statement;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ pub use rest::Rest;
 
 use crate::contract::ReferenceKind;
 use crate::domain::ResourceType;
+use crate::metrics::Reuse;
 
 /// An id that names something whose owner grants are about.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -130,6 +132,7 @@ pub struct Resolver {
     experiments: Cache<String, Option<String>>,
     models: Cache<(String, String), ModelKind>,
     workspaces: Cache<String, ()>,
+    reuse: Reuse,
 }
 
 /// Which of the two families of grants a registered model belongs to.
@@ -140,7 +143,8 @@ pub enum ModelKind {
 }
 
 impl Resolver {
-    pub fn new(backend: Backend, config: ResolverConfig) -> Self {
+    /// `reuse` counts references whose place is in memory.
+    pub fn new(backend: Backend, config: ResolverConfig, reuse: Reuse) -> Self {
         fn brief<K, V>(reuse: Duration) -> Cache<K, V>
         where
             K: std::hash::Hash + Eq + Send + Sync + 'static,
@@ -157,6 +161,7 @@ impl Resolver {
             experiments: Cache::new(config.capacity),
             models: brief(NAME_REUSE),
             workspaces: brief(Duration::from_secs(30)),
+            reuse,
         }
     }
 
@@ -179,6 +184,11 @@ impl Resolver {
             reference: reference.clone(),
             workspace: if workspace_scoped { workspace.to_owned() } else { String::new() },
         };
+        let known = cache.get(&key).await;
+        self.reuse.count(known.is_some());
+        if let Some(places) = known {
+            return Ok(places);
+        }
         let lookup = async {
             let places = self.within_time(self.look_up(reference, workspace)).await;
             match places {
@@ -238,6 +248,31 @@ impl Resolver {
             }
         });
         self.models.try_get_with(key, lookup).await.map_err(|error| (*error).clone())
+    }
+
+    /// As [`Resolver::model_kind`] for many names: those that are prompts. A database is asked
+    /// for hundreds at a time.
+    ///
+    /// # Errors
+    /// As for [`Resolver::locate`].
+    pub async fn prompts(
+        &self,
+        names: &[&str],
+        workspace: &str,
+    ) -> Result<HashSet<String>, LookupError> {
+        let mut prompts = HashSet::new();
+        let Backend::Database(database) = &self.backend else {
+            for name in names {
+                if self.model_kind(name, workspace).await? == ModelKind::Prompt {
+                    prompts.insert((*name).to_owned());
+                }
+            }
+            return Ok(prompts);
+        };
+        for some in names.chunks(database::MAX_NAMES) {
+            prompts.extend(self.within_time(database.prompts(some, workspace)).await?);
+        }
+        Ok(prompts)
     }
 
     /// Whether the workspace exists. Only asked when workspaces are on.

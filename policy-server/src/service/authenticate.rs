@@ -12,6 +12,7 @@ use crate::credentials::{
     Busy, Network, PasswordHash, Remembered, Throttle, Token, Verifier, hash_new,
 };
 use crate::domain::Level;
+use crate::metrics::Reuse;
 use crate::store::{Actor, Channel, Millis, StoreError, scope};
 
 /// Longest username, in bytes; as the store has it.
@@ -91,11 +92,18 @@ pub struct Authenticator {
     snapshots: Arc<Snapshots>,
     verifier: Arc<Verifier>,
     throttle: Throttle,
+    reuse: Reuse,
 }
 
 impl Authenticator {
-    pub fn new(snapshots: Arc<Snapshots>, verifier: Arc<Verifier>, throttle: Throttle) -> Self {
-        Self { snapshots, verifier, throttle }
+    /// `reuse` counts passwords that need no verification, as they are remembered.
+    pub fn new(
+        snapshots: Arc<Snapshots>,
+        verifier: Arc<Verifier>,
+        throttle: Throttle,
+        reuse: Reuse,
+    ) -> Self {
+        Self { snapshots, verifier, throttle, reuse }
     }
 
     /// Recognises the subject. The address is only for throttling.
@@ -140,21 +148,29 @@ impl Authenticator {
             return Err(Failure::Wrong { depends_on: None, reason: "empty_credential" });
         }
         let principal = self.snapshots.principal(username, &[]).await?;
+        // A password from before the prefix was reserved does not count either: this name is now
+        // somebody else's.
+        let reserved = self.snapshots.reserved_prefixes().await?.covers(username);
         let stored = principal.user.as_ref().and_then(|user| user.password_hash.as_ref());
+        let stored = stored.filter(|_| !reserved);
         let hash = stored.map(ExposeSecret::expose_secret);
         let right = match hash {
             // What is remembered as right passes even while others guess at the same user.
-            Some(hash) => match self.verifier.remembered(username, hash, password).await {
-                Remembered::Right => true,
-                Remembered::Wrong => {
-                    self.check_throttle(username, network)?;
-                    false
+            Some(hash) => {
+                let remembered = self.verifier.remembered(username, hash, password).await;
+                self.reuse.count(remembered != Remembered::Unknown);
+                match remembered {
+                    Remembered::Right => true,
+                    Remembered::Wrong => {
+                        self.check_throttle(username, network)?;
+                        false
+                    }
+                    Remembered::Unknown => {
+                        self.check_throttle(username, network)?;
+                        self.verify(username, hash, password).await?
+                    }
                 }
-                Remembered::Unknown => {
-                    self.check_throttle(username, network)?;
-                    self.verify(username, hash, password).await?
-                }
-            },
+            }
             None => {
                 self.check_throttle(username, network)?;
                 self.verifier.verify_nothing(password).await?;

@@ -12,9 +12,11 @@ use super::authorize::Decider;
 use super::watch::{EventStream, stream};
 use crate::contract as pb;
 use crate::contract::policy_server::Policy;
+use crate::metrics::Metrics;
 
 pub struct PolicyService {
     pub decider: Arc<Decider>,
+    pub metrics: Metrics,
     pub heartbeat: Duration,
     /// True once the server is stopping.
     pub draining: watch::Receiver<bool>,
@@ -28,30 +30,35 @@ impl Policy for PolicyService {
         &self,
         request: Request<pb::AuthorizeRequest>,
     ) -> Result<Response<pb::AuthorizeResponse>, Status> {
-        Ok(Response::new(self.decider.authorize(request.get_ref()).await?))
+        let answer = self.decider.authorize(request.get_ref());
+        let response = self.metrics.call("Authorize", answer).await?;
+        self.metrics.decided(response.outcome());
+        Ok(Response::new(response))
     }
 
     async fn visible(
         &self,
         request: Request<pb::VisibleRequest>,
     ) -> Result<Response<pb::VisibleResponse>, Status> {
-        Ok(Response::new(self.decider.visible(request.get_ref()).await?))
+        let answer = self.decider.visible(request.get_ref());
+        Ok(Response::new(self.metrics.call("Visible", answer).await?))
     }
 
     async fn record(
         &self,
         request: Request<pb::RecordRequest>,
     ) -> Result<Response<pb::RecordResponse>, Status> {
-        Ok(Response::new(self.decider.record(request.get_ref()).await?))
+        let answer = self.decider.record(request.get_ref());
+        Ok(Response::new(self.metrics.call("Record", answer).await?))
     }
 
     async fn administer(
         &self,
         request: Request<pb::AdministerRequest>,
     ) -> Result<Response<pb::AdministerResponse>, Status> {
-        let decider = Arc::clone(&self.decider);
-        let request = request.into_inner();
-        Ok(Response::new(decider.administer(request).await))
+        let answer = async { Ok(self.decider.administer(request.into_inner()).await) };
+        let response: Result<_, Status> = self.metrics.call("Administer", answer).await;
+        Ok(Response::new(response?))
     }
 
     async fn watch(
@@ -60,7 +67,9 @@ impl Policy for PolicyService {
     ) -> Result<Response<EventStream>, Status> {
         let snapshots = Arc::clone(&self.decider.snapshots);
         let draining = self.draining.clone();
-        Ok(Response::new(stream(snapshots, request.into_inner(), self.heartbeat, draining)))
+        let watching = self.metrics.watcher();
+        let request = request.into_inner();
+        Ok(Response::new(stream(snapshots, request, self.heartbeat, draining, watching)))
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use secrecy::ExposeSecret;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig};
 
@@ -21,6 +22,7 @@ use crate::contract::DESCRIPTORS;
 use crate::contract::policy_server::PolicyServer;
 use crate::credentials::throttle::Allowance;
 use crate::credentials::{Throttle, ThrottleConfig, Verifier, VerifierConfig};
+use crate::metrics::Metrics;
 use crate::resolver::{Backend, Database, LookupError, Resolver, ResolverConfig, Rest};
 use crate::store::{Store, StoreError};
 
@@ -76,7 +78,9 @@ pub async fn serve_on(
     stop: impl Future<Output = ()> + Send,
 ) -> Result<(), ServeError> {
     refuse_unserved(&config)?;
-    let decider = Arc::new(decider(&config, store).await?);
+    let metrics = Metrics::default();
+    let exposing = expose(&config, &metrics).await?;
+    let decider = Arc::new(decider(&config, store, &metrics).await?);
     let follower = tokio::spawn(follow(Arc::clone(&decider.snapshots)));
     let (drain, draining) = watch::channel(false);
     let (health, health_service) = tonic_health::server::health_reporter();
@@ -88,6 +92,7 @@ pub async fn serve_on(
     let token = SharedToken::new(config.shared_token.as_ref().map(ExposeSecret::expose_secret));
     let service = PolicyServer::new(PolicyService {
         decider,
+        metrics,
         heartbeat: config.heartbeat,
         draining: draining.clone(),
     })
@@ -131,15 +136,28 @@ pub async fn serve_on(
         () = stopping => Ok(()),
     };
     follower.abort();
+    if let Some(exposing) = exposing {
+        exposing.abort();
+    }
     tracing::info!("stopped");
     result
 }
 
+/// Serves the metrics until aborted, if they are wanted.
+async fn expose(config: &Config, metrics: &Metrics) -> Result<Option<JoinHandle<()>>, ServeError> {
+    let Some(address) = config.metrics_listen else { return Ok(None) };
+    let listener =
+        TcpListener::bind(address).await.map_err(|why| ServeError::Listen { address, why })?;
+    let router = metrics.router();
+    Ok(Some(tokio::spawn(async move {
+        if let Err(error) = axum::serve(listener, router).await {
+            tracing::error!(%error, "metrics are no longer served");
+        }
+    })))
+}
+
 /// A field that had no effect would be taken for one that has.
 fn refuse_unserved(config: &Config) -> Result<(), ServeError> {
-    if config.metrics_listen.is_some() {
-        return Err(ServeError::NotServed { field: "metrics_listen" });
-    }
     if !config.oidc_issuers.is_empty() {
         return Err(ServeError::NotServed { field: "oidc_issuers" });
     }
@@ -151,8 +169,8 @@ async fn drained(mut draining: watch::Receiver<bool>) {
     let _ = draining.wait_for(|&draining| draining).await;
 }
 
-async fn decider(config: &Config, store: Store) -> Result<Decider, ServeError> {
-    let snapshots = Arc::new(Snapshots::new(store).await?);
+async fn decider(config: &Config, store: Store, metrics: &Metrics) -> Result<Decider, ServeError> {
+    let snapshots = Arc::new(Snapshots::new(store, metrics.clone()).await?);
     let verifier = Arc::new(Verifier::new(VerifierConfig {
         concurrency: config.hash_concurrency,
         remember: config.credential_ttl,
@@ -176,9 +194,14 @@ async fn decider(config: &Config, store: Store) -> Result<Decider, ServeError> {
     let admin = AdminContext { store: snapshots.store().clone(), verifier: Arc::clone(&verifier) };
     Ok(Decider {
         admin,
-        authenticator: Authenticator::new(Arc::clone(&snapshots), verifier, throttle),
+        authenticator: Authenticator::new(
+            Arc::clone(&snapshots),
+            verifier,
+            throttle,
+            metrics.reuse("password"),
+        ),
         snapshots,
-        resolver: Resolver::new(backend, ResolverConfig::default()),
+        resolver: Resolver::new(backend, ResolverConfig::default(), metrics.reuse("reference")),
         decision_ttl: config.decision_ttl,
     })
 }

@@ -7,8 +7,11 @@ use moka::future::Cache;
 use tokio::sync::{Mutex, watch};
 
 use super::history::History;
+use crate::metrics::{Metrics, Reuse};
 use crate::policy::{Grants, Settings};
-use crate::store::{Change, ChangesSince, Store, StoreError, StoredToken, User, scope};
+use crate::store::{
+    Change, ChangesSince, ReservedPrefixes, Store, StoreError, StoredToken, User, scope,
+};
 
 /// Without a word from the store for this long, nothing in memory is used any more.
 const MAX_SILENCE: Duration = Duration::from_secs(5);
@@ -46,10 +49,11 @@ struct TokenSnapshot {
     scopes: [u64; 1],
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct SettingsSnapshot {
     revision: u64,
     settings: Settings,
+    reserved: ReservedPrefixes,
 }
 
 type PrincipalKey = (String, Vec<String>);
@@ -64,6 +68,9 @@ pub struct Snapshots {
     tokens: Cache<[u8; 32], Arc<TokenSnapshot>>,
     settings: RwLock<Option<SettingsSnapshot>>,
     feed: crate::store::ChangeFeed,
+    metrics: Metrics,
+    reuse: Reuse,
+    token_reuse: Reuse,
 }
 
 impl Snapshots {
@@ -71,8 +78,9 @@ impl Snapshots {
     ///
     /// # Errors
     /// `Unavailable`.
-    pub async fn new(store: Store) -> Result<Self, StoreError> {
+    pub async fn new(store: Store, metrics: Metrics) -> Result<Self, StoreError> {
         let revision = store.revision().await?;
+        metrics.set_revision(revision);
         let feed = store.changes();
         Ok(Self {
             store,
@@ -83,6 +91,9 @@ impl Snapshots {
             tokens: Cache::new(TOKENS),
             settings: RwLock::new(None),
             feed,
+            reuse: metrics.reuse("principal"),
+            token_reuse: metrics.reuse("token"),
+            metrics,
         })
     }
 
@@ -172,6 +183,7 @@ impl Snapshots {
                 }
             };
             let applied = self.applied();
+            self.metrics.set_revision(applied);
             self.applied.send_if_modified(|known| std::mem::replace(known, applied) != applied);
             if count < BATCH as usize {
                 return Ok(applied);
@@ -194,10 +206,12 @@ impl Snapshots {
         let key = (username.to_owned(), sorted);
         if let Some(found) = self.principals.get(&key).await {
             if self.history().holds(found.revision, &found.scopes) {
+                self.reuse.count(true);
                 return Ok(found);
             }
             self.principals.invalidate(&key).await;
         }
+        self.reuse.count(false);
         let read = self.read_principal(username, groups);
         let snapshot = self.principals.try_get_with(key.clone(), read).await.map_err(again)?;
         if self.history().holds(snapshot.revision, &snapshot.scopes) {
@@ -233,10 +247,12 @@ impl Snapshots {
     pub async fn token(&self, hash: &[u8; 32]) -> Result<Option<StoredToken>, StoreError> {
         if let Some(found) = self.tokens.get(hash).await {
             if self.history().holds(found.revision, &found.scopes) {
+                self.token_reuse.count(true);
                 return Ok(Some(found.token.clone()));
             }
             self.tokens.invalidate(hash).await;
         }
+        self.token_reuse.count(false);
         // Before the read: a change that comes in between voids the entry.
         let revision = self.applied();
         let Some(token) = self.store.token_by_hash(hash).await? else { return Ok(None) };
@@ -251,19 +267,33 @@ impl Snapshots {
     /// # Errors
     /// `Unavailable`, or `Unreadable`.
     pub async fn settings(&self) -> Result<Settings, StoreError> {
-        let known = *self.settings.read().unwrap_or_else(PoisonError::into_inner);
+        Ok(self.all_settings().await?.settings)
+    }
+
+    /// Prefixes of usernames that never log in with a password.
+    ///
+    /// # Errors
+    /// `Unavailable`, or `Unreadable`.
+    pub async fn reserved_prefixes(&self) -> Result<ReservedPrefixes, StoreError> {
+        Ok(self.all_settings().await?.reserved)
+    }
+
+    async fn all_settings(&self) -> Result<SettingsSnapshot, StoreError> {
+        let known = self.settings.read().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(known) = known
             && self.history().holds_for_everyone(known.revision)
         {
-            return Ok(known.settings);
+            return Ok(known);
         }
         let revision = self.applied();
         let settings = self.store.settings().await?;
+        let reserved = self.store.reserved_prefixes().await?;
+        let read = SettingsSnapshot { revision, settings, reserved };
         let mut slot = self.settings.write().unwrap_or_else(PoisonError::into_inner);
-        if slot.is_none_or(|known| known.revision <= revision) {
-            *slot = Some(SettingsSnapshot { revision, settings });
+        if slot.as_ref().is_none_or(|known| known.revision <= revision) {
+            *slot = Some(read.clone());
         }
-        Ok(settings)
+        Ok(read)
     }
 
     fn history(&self) -> RwLockReadGuard<'_, History> {

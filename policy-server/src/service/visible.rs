@@ -1,5 +1,7 @@
 //! Which of many objects a principal may use, for filtering lists.
 
+use std::collections::HashSet;
+
 use super::authorize::{Decider, Situation, listed};
 use super::error::Refusal;
 use super::requirement::{Translation, Unresolved, action, resource};
@@ -51,9 +53,10 @@ impl Decider {
         );
         let mut answers = Vec::with_capacity(request.questions.len());
         for question in &request.questions {
+            let prompts = self.prompts(question, &translation).await?;
             let mut allowed = Vec::new();
             for id in question.ids.iter().filter(|id| !id.is_empty()) {
-                let check = self.check(question, id, &mut translation).await?;
+                let check = check(question, id, &prompts, &mut translation).await?;
                 if situation.decide(&[check]).allowed {
                     allowed.push(id.clone());
                 }
@@ -63,30 +66,46 @@ impl Decider {
         Ok(pb::VisibleResponse { answers, revision })
     }
 
-    async fn check(
+    /// Which of the question's ids are prompts, where it asks about models and prompts at once.
+    async fn prompts(
         &self,
         question: &pb::Question,
-        id: &str,
-        translation: &mut Translation<'_>,
-    ) -> Result<Check, Refusal> {
+        translation: &Translation<'_>,
+    ) -> Result<HashSet<String>, Refusal> {
+        let open = question.r#type == pb::ResourceType::ModelOrPrompt as i32;
+        if !open || by_reference(question) || translation.super_admin {
+            return Ok(HashSet::new());
+        }
+        let names: Vec<&str> =
+            question.ids.iter().map(String::as_str).filter(|id| !id.is_empty()).collect();
+        let found = self.resolver.prompts(&names, translation.workspace).await;
+        Ok(found.map_err(Unresolved::Lookup)?)
+    }
+}
+
+/// The ids are of something else, through which the rows are decided.
+fn by_reference(question: &pb::Question) -> bool {
+    question.owned || question.reference != pb::ReferenceKind::Unspecified as i32
+}
+
+async fn check(
+    question: &pb::Question,
+    id: &str,
+    prompts: &HashSet<String>,
+    translation: &mut Translation<'_>,
+) -> Result<Check, Refusal> {
+    if by_reference(question) {
         let kind = question.reference;
         let reference = pb::Reference { kind, id: id.to_owned(), parent: String::new() };
         if question.owned {
             return Ok(translation.owned(&reference).await?);
         }
-        let wanted = action(question.action)?;
-        if kind != pb::ReferenceKind::Unspecified as i32 {
-            return owner(question, reference, translation).await;
-        }
-        let open = question.r#type == pb::ResourceType::ModelOrPrompt as i32;
-        let family = if open && !translation.super_admin {
-            let found = self.resolver.model_kind(id, translation.workspace).await;
-            found.map_err(Unresolved::Lookup)?
-        } else {
-            ModelKind::Model
-        };
-        Ok(row(resource(question.r#type, family)?, id, wanted, question.point))
+        action(question.action)?;
+        return owner(question, reference, translation).await;
     }
+    let wanted = action(question.action)?;
+    let family = if prompts.contains(id) { ModelKind::Prompt } else { ModelKind::Model };
+    Ok(row(resource(question.r#type, family)?, id, wanted, question.point))
 }
 
 /// A row of MLflow's list of that type; it is in the request's workspace, or MLflow would not

@@ -11,6 +11,7 @@ use tonic::Status;
 use super::error::Refusal;
 use super::snapshot::Snapshots;
 use crate::contract as pb;
+use crate::metrics::Watching;
 use crate::store::Change;
 
 /// Events that wait for a slow watcher.
@@ -34,9 +35,10 @@ pub fn stream(
     request: pb::WatchRequest,
     heartbeat: Duration,
     draining: watch::Receiver<bool>,
+    watching: Watching,
 ) -> EventStream {
     let (sender, receiver) = mpsc::channel(BUFFER);
-    let watcher = Watcher { snapshots, sender, heartbeat, sent: 0 };
+    let watcher = Watcher { snapshots, sender, heartbeat, sent: 0, _watching: watching };
     tokio::spawn(watcher.run(request, draining));
     Box::pin(ReceiverStream::new(receiver))
 }
@@ -47,6 +49,8 @@ struct Watcher {
     heartbeat: Duration,
     /// The revision up to which the watcher has been told.
     sent: u64,
+    /// Counted for as long as it is fed.
+    _watching: Watching,
 }
 
 /// The watcher is gone.

@@ -8,20 +8,22 @@ use sqlx::Row;
 use super::Store;
 use super::error::{Entity, Result, StoreError};
 use super::model::{Actor, Committed};
+use super::reserved::{self, ReservedPrefixes};
 use super::write::WriteTx;
 use crate::domain::Level;
 use crate::policy::Settings;
 
 /// Settings that this server's configuration fixes, whatever the store says.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SettingOverrides {
     pub default_permission: Option<Level>,
     pub grant_default_workspace_access: Option<bool>,
     pub workspaces: Option<bool>,
+    pub reserved_prefixes: Option<ReservedPrefixes>,
 }
 
 impl SettingOverrides {
-    fn apply(self, stored: Settings) -> Settings {
+    fn apply(&self, stored: Settings) -> Settings {
         Settings {
             default_permission: self.default_permission.unwrap_or(stored.default_permission),
             grant_default_workspace_access: self
@@ -106,16 +108,13 @@ impl Store {
     /// `Unavailable`, or `Unreadable`.
     pub async fn stored_settings(&self) -> Result<Settings> {
         let mut settings = Settings::default();
-        for row in sqlx::query("SELECT name, value FROM settings").fetch_all(self.pool()).await? {
+        let query = sqlx::query("SELECT name, value FROM settings WHERE name <> $1");
+        for row in query.bind(reserved::NAME).fetch_all(self.pool()).await? {
             settings
                 .set(row.try_get(0)?, row.try_get(1)?)
                 .map_err(|why| StoreError::unreadable("setting", why))?;
         }
         Ok(settings)
-    }
-
-    pub fn setting_overrides(&self) -> SettingOverrides {
-        self.shared.overrides
     }
 
     /// Changes one setting.
@@ -128,9 +127,15 @@ impl Store {
         name: &str,
         value: &str,
     ) -> Result<Committed<()>> {
-        Settings::default().set(name, value)?;
+        let value = match name {
+            reserved::NAME => ReservedPrefixes::parse(value)?.to_string(),
+            _ => {
+                Settings::default().set(name, value)?;
+                value.to_owned()
+            }
+        };
         let mut tx = self.begin(actor).await?;
-        tx.put_setting(name, value).await?;
+        tx.put_setting(name, &value).await?;
         tx.commit(()).await
     }
 }

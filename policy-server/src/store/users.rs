@@ -53,7 +53,8 @@ impl Store {
     }
 
     /// # Errors
-    /// `AlreadyExists`, `Invalid` for the name, `Unavailable`.
+    /// `AlreadyExists`, `Invalid` for the name, also one that is reserved and has a password,
+    /// `Unavailable`.
     pub async fn create_user(&self, actor: &Actor, new: &NewUser) -> Result<Committed<User>> {
         let mut tx = self.begin(actor).await?;
         let user = tx.insert_user(new).await?;
@@ -96,7 +97,7 @@ impl Store {
     }
 
     /// # Errors
-    /// `NotFound`, `Unavailable`.
+    /// `NotFound`, `Invalid` for a reserved name, `Unavailable`.
     pub async fn set_password_hash(
         &self,
         actor: &Actor,
@@ -201,6 +202,9 @@ impl WriteTx<'_> {
 
     pub(crate) async fn insert_user(&mut self, new: &NewUser) -> Result<User> {
         check_name("username", &new.username, MAX_NAME_BYTES)?;
+        if new.password_hash.is_some() {
+            self.refuse_reserved(&new.username).await?;
+        }
         let now = self.now;
         let row = sqlx::query(
             "INSERT INTO users (username, password_hash, is_admin, disabled, service_account, \
@@ -259,6 +263,7 @@ impl WriteTx<'_> {
         hash: &SecretString,
         action: &str,
     ) -> Result<()> {
+        self.refuse_reserved(&user.username).await?;
         let now = self.now;
         sqlx::query("UPDATE users SET password_hash = $1, updated_at = $2 WHERE id = $3")
             .bind(hash.expose_secret().to_owned())

@@ -12,6 +12,7 @@ use sqlx::{Any, AnyConnection, Row, Transaction};
 use super::changes;
 use super::error::{Result, StoreError, is_contention};
 use super::model::{Actor, Committed, Millis, RoleId};
+use super::reserved::ReservedPrefixes;
 use super::url::DatabaseUrl;
 use super::{Store, scope};
 
@@ -94,6 +95,10 @@ impl Store {
 impl WriteTx<'_> {
     pub(crate) fn connection(&mut self) -> &mut AnyConnection {
         &mut self.transaction
+    }
+
+    pub(super) fn fixed_reserved_prefixes(&self) -> Option<ReservedPrefixes> {
+        self.store.shared.overrides.reserved_prefixes.clone()
     }
 
     /// Decisions about this user are void.

@@ -3,7 +3,7 @@
 use mlgate_policy_server::contract as pb;
 use mlgate_policy_server::contract::{Action, Outcome, ResourceType, Standing};
 use mlgate_policy_server::domain::{Level, ResourceType as Domain};
-use mlgate_policy_server::store::NewToken;
+use mlgate_policy_server::store::{NewToken, NewUser};
 
 use crate::on_both_stores;
 use crate::support::*;
@@ -248,5 +248,49 @@ async fn a_call_without_the_shared_token_is_refused(place: On) {
     with.metadata_mut().insert("authorization", token);
     let answer = server.client.clone().authorize(with).await.unwrap().into_inner();
     assert_eq!(answer.outcome(), Outcome::Allowed);
+}
+}
+
+on_both_stores! {
+async fn a_password_under_a_reserved_prefix_logs_nobody_in(place: On) {
+    let server = fixture(place, &[]).await;
+    let hash = mlgate_policy_server::credentials::hash_new(PASSWORD).unwrap();
+    let new = NewUser::with_password_hash("idp|carol", hash.into());
+    server.store.create_user(&actor(), &new).await.unwrap();
+    server.grant("idp|carol", Domain::Experiment, "1", Level::Read).await;
+    let read = || experiment("1", Action::Read);
+    assert_eq!(server.outcome("idp|carol", read()).await, Outcome::Allowed);
+    let setting = "reserved_username_prefixes";
+    server.store.set_setting(&actor(), setting, "idp|").await.unwrap();
+    assert_eq!(server.outcome("idp|carol", read()).await, Outcome::Unauthenticated);
+    // The name is now the identity provider's user's, with what was granted to it.
+    let identity = pb::VerifiedIdentity {
+        username: "idp|carol".to_owned(),
+        expires_at: 1 << 40,
+        ..Default::default()
+    };
+    let verified = pb::Subject { kind: Some(pb::subject::Kind::Verified(identity)) };
+    let answer = server.request(request(verified, vec![read()])).await;
+    assert_eq!(answer.outcome(), Outcome::Allowed);
+}
+}
+
+on_both_stores! {
+async fn nobody_is_created_under_a_reserved_prefix_over_the_api(place: On) {
+    let server = fixture(place, &[("reserved_username_prefixes", "idp|")]).await;
+    for (username, status) in [("idp|eve", 400), ("eve", 200)] {
+        let body = serde_json::json!({ "username": username, "password": PASSWORD });
+        let call = pb::AdministerRequest {
+            subject: Some(basic("root", PASSWORD)),
+            method: "POST".to_owned(),
+            path: "/api/2.0/mlflow/users/create".to_owned(),
+            content_type: "application/json".to_owned(),
+            body: body.to_string().into_bytes(),
+            ..Default::default()
+        };
+        let answer = server.client.clone().administer(call).await.unwrap().into_inner();
+        assert_eq!(answer.status, status, "{username}");
+    }
+    assert!(server.store.user("idp|eve").await.unwrap().is_none());
 }
 }

@@ -184,3 +184,30 @@ async fn denied_tiers_are_named_except_to_administrators(place: On) {
     assert_eq!(tiers("root").await, Vec::<i32>::new());
 }
 }
+
+on_both_stores! {
+async fn of_hundreds_of_models_and_prompts_each_is_decided_by_its_own_kind(place: On) {
+    let url = match place {
+        On::Sqlite => None,
+        On::Postgres => postgres_tracking().await,
+    };
+    let flags: Vec<_> = url.iter().map(|url| ("tracking_uri", url.as_str())).collect();
+    let server = fixture(place, &flags).await;
+    // More than one statement looks up, with the prompt in the last of them.
+    let models: Vec<String> = (0..600).map(|number| format!("model-{number}")).collect();
+    let rows = |action: Action| pb::Question {
+        r#type: R::ModelOrPrompt.into(),
+        ids: models.iter().cloned().chain(ids(&["classifier", "", "greeting"])).collect(),
+        action: action.into(),
+        ..Default::default()
+    };
+    server.grant("reader", Domain::Prompt, "*", Level::Read).await;
+    assert_eq!(visible(&server, "reader", rows(Action::Read)).await, ids(&["greeting"]));
+    server.grant("stranger", Domain::RegisteredModel, "*", Level::Read).await;
+    let seen = visible(&server, "stranger", rows(Action::Read)).await;
+    assert_eq!(seen.len(), 601);
+    assert!(!seen.contains(&"greeting".to_owned()));
+    assert_eq!(visible(&server, "reader", rows(Action::Update)).await, ids(&[]));
+    assert_eq!(visible(&server, "root", rows(Action::Read)).await.len(), 602);
+}
+}

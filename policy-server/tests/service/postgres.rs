@@ -1,6 +1,5 @@
 //! A Postgres that a test may kill.
 
-use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -8,6 +7,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use sqlx::ConnectOptions;
+
+use crate::support::free_port;
 
 /// Nobody: Postgres refuses to run as root.
 const UNPRIVILEGED: u32 = 65534;
@@ -44,7 +45,7 @@ impl Postgres {
             .status()
             .unwrap();
         assert!(made.success(), "initdb");
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let process = spawn(&programs, &data, port, root);
         let mut postgres = Self { programs, data, port, process, _directory: directory };
         postgres.wait_until_ready().await;

@@ -1,5 +1,6 @@
 //! Servers on real ports, with a policy store and a tracking database of their own.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -79,6 +80,7 @@ pub struct Fixture {
     pub tracking: PathBuf,
     pub stop: Option<oneshot::Sender<()>>,
     pub server: tokio::task::JoinHandle<Result<(), ServeError>>,
+    pub address: SocketAddr,
     pub store_url: String,
     layers: Layers,
     /// Removed with the fixture.
@@ -119,7 +121,7 @@ pub async fn fixture_at(
         layers.set_flag(name, (*value).to_owned());
     }
     let config = layers.resolve().unwrap();
-    let store = Store::open(config.store.clone(), config.settings).await.unwrap();
+    let store = Store::open(config.store.clone(), config.settings.clone()).await.unwrap();
     // One hash for all: hashing is slow on purpose.
     let hash = hash_new(PASSWORD).unwrap();
     for (name, is_admin) in
@@ -136,6 +138,7 @@ pub async fn fixture_at(
         tracking,
         stop: Some(running.stop),
         server: running.server,
+        address: running.address,
         store_url,
         layers,
         _directory: directory,
@@ -147,6 +150,7 @@ pub async fn fixture_at(
 
 pub struct Running {
     pub channel: Channel,
+    pub address: SocketAddr,
     pub stop: oneshot::Sender<()>,
     pub server: tokio::task::JoinHandle<Result<(), ServeError>>,
 }
@@ -159,7 +163,7 @@ async fn start(config: Config, store: Store) -> Running {
         let _ = stopped.await;
     }));
     let channel = Channel::from_shared(format!("http://{address}")).unwrap().connect_lazy();
-    Running { channel, stop, server }
+    Running { channel, address, stop, server }
 }
 
 pub async fn create_tracking(path: &std::path::Path) {
@@ -210,7 +214,7 @@ impl Fixture {
     /// the database.
     pub async fn beside(&self) -> (Store, PolicyClient<Channel>, Running) {
         let config = self.layers.resolve().unwrap();
-        let store = Store::open(config.store.clone(), config.settings).await.unwrap();
+        let store = Store::open(config.store.clone(), config.settings.clone()).await.unwrap();
         let running = start(config, store.clone()).await;
         (store, PolicyClient::new(running.channel.clone()), running)
     }
@@ -368,4 +372,9 @@ pub fn created(resource: pb::ResourceType, id: &str) -> pb::Effect {
 
 pub fn owned(kind: pb::ReferenceKind, id: &str) -> pb::Effect {
     pb::Effect { kind: Some(pb::effect::Kind::Owned(reference(kind, id))) }
+}
+
+/// A port that nobody listens on now.
+pub fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }

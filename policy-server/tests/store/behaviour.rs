@@ -2,7 +2,7 @@
 
 use mlgate_policy_server::contract::ReferenceKind;
 use mlgate_policy_server::domain::{Level, Pattern, ResourceType};
-use mlgate_policy_server::store::{Effect, Entity, IfExists, NewToken, Store, StoreError};
+use mlgate_policy_server::store::{Effect, Entity, IfExists, NewToken, NewUser, Store, StoreError};
 
 use crate::on_both_stores;
 use crate::support::{Database, actor, new_user};
@@ -341,4 +341,32 @@ async fn open_four(database: &Database) -> Vec<Store> {
         starting.spawn(async move { Store::connect(&url).await.unwrap() });
     }
     starting.join_all().await
+}
+
+on_both_stores! {
+async fn a_name_with_a_reserved_prefix_never_gets_a_password(database: &Database) {
+    let store = database.open().await;
+    let actor = &actor();
+    new_user(&store, "idp|early").await;
+    store.set_setting(actor, "reserved_username_prefixes", "idp|, corp:").await.unwrap();
+    let refused = |error: StoreError| {
+        assert!(matches!(error, StoreError::Invalid { field: "username", .. }), "{error}");
+    };
+    for name in ["idp|carol", "corp:carol"] {
+        let new = NewUser::with_password_hash(name, "hash".into());
+        refused(store.create_user(actor, &new).await.unwrap_err());
+        refused(store.create_first_admin(actor, name, "hash".into()).await.unwrap_err());
+        assert!(store.user(name).await.unwrap().is_none(), "{name}");
+    }
+    refused(store.set_password_hash(actor, "idp|early", "new".into()).await.unwrap_err());
+    // What the identity provider's user does still leaves a row, without a password.
+    let effect = Effect::Created { resource: ResourceType::Experiment, id: "1".into() };
+    store.record("idp|carol", "default", &[effect], None).await.unwrap();
+    assert!(store.user("idp|carol").await.unwrap().unwrap().password_hash.is_none());
+    refused(store.set_password_hash(actor, "idp|carol", "new".into()).await.unwrap_err());
+    new_user(&store, "carol").await;
+    assert!(store.settings().await.is_ok(), "the other settings are still read");
+    store.set_setting(actor, "reserved_username_prefixes", "").await.unwrap();
+    store.set_password_hash(actor, "idp|early", "new".into()).await.unwrap();
+}
 }
