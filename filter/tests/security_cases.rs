@@ -363,6 +363,31 @@ fn pd_11_spans_and_runs_of_others_are_authorized() {
 }
 
 #[test]
+fn the_traces_in_a_compressed_export_are_authorized_too() {
+    use std::io::Write;
+
+    let body =
+        format!(r#"{{"resourceSpans":[{{"scopeSpans":[{{"spans":[{{"traceId":"{A}"}}]}}]}}]}}"#);
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    encoder.write_all(body.as_bytes()).unwrap();
+    let body = encoder.finish().unwrap();
+    let export = |coding: &[u8], body: &[u8]| {
+        let headers = [JSON, ("x-mlflow-experiment-id", &b"1"[..]), ("content-encoding", coding)];
+        send("POST", "/v1/traces", &headers, Some(body))
+    };
+    let operation = export(b"gzip", &body).unwrap();
+    assert!(needs(&operation, Experiment, Update, &format!("tr-{A}")));
+    assert_eq!(operation.forward.body, None, "the bytes go on as they came");
+    for coding in [&b"deflate"[..], b"zstd", b"gzip, gzip"] {
+        assert!(export(coding, &body).is_err());
+    }
+    let mut bomb = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    bomb.write_all(&vec![b' '; SurfaceSettings::default().body_limit + 1]).unwrap();
+    let refusal = export(b"gzip", &bomb.finish().unwrap()).unwrap_err();
+    assert!(matches!(refusal, Refusal::TooLarge { .. }));
+}
+
+#[test]
 fn pd_12_nothing_is_called_star() {
     for (path, body) in [
         ("/api/2.0/mlflow/registered-models/create", r#"{"name":"*"}"#),

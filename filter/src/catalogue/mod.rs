@@ -3,7 +3,6 @@
 //! One line per route in the family files below; [`find`] matches, [`Route::demand`] turns the ids
 //! that were read into requirements. To add a route see `filter/README.md`.
 
-pub mod describe;
 mod families;
 pub mod field;
 mod matcher;
@@ -12,7 +11,6 @@ mod oracle;
 mod route;
 pub mod rows;
 
-pub use self::describe::{Line, explain, lines};
 pub use self::matcher::{Found, find, problems};
 pub use self::route::{Demand, EffectSpec, Input, Mount, Route, ScopeSpec, SelectSpec};
 

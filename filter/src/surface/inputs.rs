@@ -59,7 +59,7 @@ pub struct Inputs {
     pub params: Vec<(&'static str, String)>,
     pub query: Query,
     pub body: Option<Object>,
-    /// The bytes, for routes whose body is not JSON.
+    /// The bytes without their content coding, for routes whose body is not JSON.
     pub raw_body: Vec<u8>,
     pub headers: RequestHeaders,
 }

@@ -5,6 +5,7 @@
 //! read differently is a [`Refusal`] before anybody is asked anything.
 
 pub mod artifact;
+pub mod coding;
 pub mod graphql;
 pub mod headers;
 pub mod id;
@@ -18,7 +19,7 @@ pub mod query;
 mod read;
 pub mod scope;
 
-pub use self::read::{Administration, Passage, Reading, Routed, read_head};
+pub use self::read::{Administration, Ids, Passage, Reading, Routed, read_head};
 
 /// Where MLflow is and what the gate does with it, as the plugin configuration says.
 #[derive(Debug, Clone, PartialEq, Eq)]

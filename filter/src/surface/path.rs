@@ -3,6 +3,8 @@
 //! Envoy may have normalised the path before (`normalize_path`, `merge_slashes`, escaped-slash
 //! actions) or not; everything those would change is either refused or comes out the same here.
 
+use std::borrow::Cow;
+
 use crate::refusal::Refusal;
 
 use super::artifact;
@@ -61,8 +63,34 @@ pub fn read_any(bytes: &[u8], prefixes: &[&str]) -> Result<CanonicalPath, Refusa
             check_segments(&decoded)?;
             Ok(CanonicalPath(decoded))
         }
-        None => read(bytes),
+        None => read(&with_plain_slashes(bytes)),
     }
+}
+
+const MCP_SERVERS: &[u8] = b"/mlflow/mcp-servers/";
+
+/// MLflow's client encodes the `/` that each MCP server's name has, and only there is it decoded:
+/// MLflow matches the decoded path, which is also what is matched and forwarded here.
+fn with_plain_slashes(bytes: &[u8]) -> Cow<'_, [u8]> {
+    let start = bytes.windows(MCP_SERVERS.len()).position(|window| window == MCP_SERVERS);
+    let Some((before, names)) = start.and_then(|at| bytes.split_at_checked(at)) else {
+        return Cow::Borrowed(bytes);
+    };
+    let mut plain = before.to_vec();
+    let mut rest = names;
+    while let Some((&byte, after)) = rest.split_first() {
+        match rest.split_at_checked(3) {
+            Some((escape, after)) if escape.eq_ignore_ascii_case(b"%2f") => {
+                plain.push(b'/');
+                rest = after;
+            }
+            _ => {
+                plain.push(byte);
+                rest = after;
+            }
+        }
+    }
+    Cow::Owned(plain)
 }
 
 /// One round of percent-decoding, and the checks that hold for every path.
@@ -179,6 +207,29 @@ mod tests {
 
     fn canonical(path: &str) -> Result<String, Refusal> {
         read(path.as_bytes()).map(|path| path.encoded())
+    }
+
+    #[test]
+    fn the_slash_in_a_name_of_an_mcp_server_may_be_encoded() {
+        for path in [
+            "/api/3.0/mlflow/mcp-servers/org.example%2Ftool/versions",
+            "/api/3.0/mlflow/mcp-servers/org.example%2ftool/versions",
+            "/api/3.0/mlflow/mcp-servers/org.example/tool/versions",
+        ] {
+            let read = read_any(path.as_bytes(), &["", ""]).unwrap();
+            assert_eq!(read.encoded(), "/api/3.0/mlflow/mcp-servers/org.example/tool/versions");
+        }
+        for path in [
+            "/api/3.0%2Fmlflow/mcp-servers/org.example/tool",
+            "/api/3.0/mlflow/mcp-servers%2Forg.example/tool",
+            "/api/3.0/mlflow/mcp-servers/org.example%2F%2Ftool",
+            "/api/3.0/mlflow/mcp-servers/org.example%2F..%2Ftool",
+            "/api/3.0/mlflow/mcp-servers/org.example%252Ftool",
+            "/api/3.0/mlflow/mcp-servers/org.example%5Ctool",
+            "/api/3.0/mlflow/mcp-servers/org.example%2",
+        ] {
+            assert!(read_any(path.as_bytes(), &["", ""]).is_err(), "{path}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ use crate::operation::{BodyNeed, Forward, Operation, RawHead, ResponseWork};
 use crate::refusal::Refusal;
 use crate::requirement::{Requirement, Standing};
 
+use super::coding;
 use super::headers::{self, RequestHeaders};
 use super::inputs::{Inputs, refuse_double_spellings};
 use super::json;
@@ -80,6 +81,13 @@ impl Administration {
     }
 }
 
+/// What a request names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ids {
+    pub parameters: Vec<String>,
+    pub by_field: Vec<(&'static str, Vec<String>)>,
+}
+
 /// A request that matched a route; its body may still have to be read.
 #[derive(Debug, Clone)]
 pub struct Routed {
@@ -106,25 +114,48 @@ impl Routed {
 
     /// Reads what [`Self::body_need`] asked for: `Some` for [`BodyNeed::Whole`], else `None`.
     pub fn read(mut self, body: Option<&[u8]>) -> Result<Operation, Refusal> {
+        self.take(body)?;
+        self.operation()
+    }
+
+    /// The path's parameters, and the ids of every field that the route's line names: what is
+    /// compared with other readers of the same request. A field without an id is left out.
+    pub fn ids(mut self, body: Option<&[u8]>) -> Result<Ids, Refusal> {
+        self.take(body)?;
+        let needed = self.route.needs.iter().flat_map(|need| need.fields());
+        let scoped = self.route.scopes.iter().map(|scope| scope.field);
+        let by_field = needed
+            .chain(scoped)
+            .filter_map(|field| Some((field.name, self.inputs.all(field).ok()?)))
+            .collect();
+        let parameters = self.inputs.params.into_iter().map(|(_, value)| value).collect();
+        Ok(Ids { parameters, by_field })
+    }
+
+    fn take(&mut self, body: Option<&[u8]>) -> Result<(), Refusal> {
+        self.refuse_idle_query()?;
         match self.body_need {
             BodyNeed::Whole { limit } => {
                 let bytes = body.unwrap_or_default();
                 if bytes.len() > limit {
                     return Err(Refusal::TooLarge { limit });
                 }
-                self.take_body(bytes)?;
+                self.take_body(bytes, limit)?;
             }
             BodyNeed::Forbidden if body.is_some_and(|bytes| !bytes.is_empty()) => {
                 return Err(Refusal::ambiguous("body", "must be absent"));
             }
             BodyNeed::Forbidden | BodyNeed::Unread => {}
         }
-        self.operation()
+        Ok(())
     }
 
-    fn take_body(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
+    fn take_body(&mut self, bytes: &[u8], limit: usize) -> Result<(), Refusal> {
         match self.route.input {
-            Input::Bytes => self.inputs.raw_body = bytes.to_vec(),
+            Input::Bytes => {
+                let coding = self.inputs.headers.content_encoding.as_deref();
+                self.inputs.raw_body = coding::decode(coding, bytes, limit)?.into_owned();
+            }
             Input::Json | Input::Streamed | Input::Nothing => {
                 // Without a body MLflow's handlers see an empty message.
                 if bytes.is_empty() && self.inputs.headers.content_type.is_none() {
@@ -138,6 +169,20 @@ impl Routed {
                 refuse_double_spellings(&object)?;
                 self.refuse_query_ids(&object)?;
                 self.inputs.body = (!bytes.is_empty()).then_some(object);
+            }
+        }
+        Ok(())
+    }
+
+    /// An id in the query of a route that takes it from the body or the path: MLflow's handler
+    /// does not see it, and its auth app may see it first.
+    fn refuse_idle_query(&self) -> Result<(), Refusal> {
+        let by_body = self.route.input == Input::Json;
+        for (key, value) in self.inputs.query.pairs() {
+            let in_path = self.inputs.param(key);
+            if in_path.is_some_and(|id| id != value) || (by_body && self.route.names_a_field(key)) {
+                let shown: String = key.chars().take(64).collect();
+                return Err(Refusal::ambiguous(shown, "is not read from the query"));
             }
         }
         Ok(())

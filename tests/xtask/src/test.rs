@@ -57,6 +57,7 @@ fn all(interrupt: &Interrupt) -> Result<Vec<Suite>> {
                     tools.venv.postgres_programs()?.display().to_string(),
                 ),
                 ("MLGATE_TEST_ROUTES", routes),
+                ("MLGATE_TEST_PYTHON", tools.venv.program("python").display().to_string()),
             ],
         )?);
     }

@@ -16,8 +16,8 @@ use super::super::need::{Need, every, on, on_owner, rung, tier_of, tier_of_owner
 const SOURCE: Field = Field::optional("source", Form::Text);
 const RUN: Field = Field::optional("run_id", Form::Run);
 const MODEL: Field = Field::optional("model_id", Form::LoggedModel);
-/// What MLflow's client sends for prompts, which have no files.
-const NO_SOURCE: &str = "dummy-source";
+/// What MLflow's clients send for prompts, which have no files.
+const NO_SOURCE: [&str; 2] = ["dummy-source", "prompt-template"];
 
 pub const READABLE: Need = Need::Rule(
     "read on the source: a model version, run, logged model or artifact location",
@@ -45,7 +45,7 @@ fn readable(inputs: &Inputs) -> Result<Vec<Requirement>, Refusal> {
 }
 
 fn located(source: &str) -> Result<Vec<Requirement>, Refusal> {
-    if source == NO_SOURCE || source.is_empty() {
+    if NO_SOURCE.contains(&source) || source.is_empty() {
         return Ok(Vec::new());
     }
     check_spelling(source)?;
