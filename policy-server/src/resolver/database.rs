@@ -181,21 +181,27 @@ impl Database {
     ///
     /// # Errors
     /// `LookupError`.
-    pub async fn model_kind(&self, name: &str, workspace: &str) -> Result<ModelKind, LookupError> {
+    pub async fn model_kind(
+        &self,
+        name: &str,
+        workspace: &str,
+    ) -> Result<Option<ModelKind>, LookupError> {
         let schema = self.schema().await?;
         if !schema.has_table("registered_model_tags") {
-            return Ok(ModelKind::Model);
+            return Ok(Some(ModelKind::Model));
         }
-        let column = workspace_column(&schema, "registered_model_tags", "t");
+        let model = workspace_column(&schema, "registered_models", "m");
+        let tag = workspace_column(&schema, "registered_model_tags", "t");
         let sql = format!(
-            "SELECT t.value FROM registered_model_tags t \
-             WHERE t.name = $1 AND t.key = $2 AND {column} = $3"
+            "SELECT COALESCE(t.value, '') FROM registered_models m \
+             LEFT JOIN registered_model_tags t ON t.name = m.name AND t.key = $2 AND {tag} = $3 \
+             WHERE m.name = $1 AND {model} = $3"
         );
         let value = self.optional_text(sql, &[name, PROMPT_TAG, workspace]).await?;
-        Ok(match value {
-            Some(value) if value.eq_ignore_ascii_case("true") => ModelKind::Prompt,
-            _ => ModelKind::Model,
-        })
+        Ok(value.map(|value| match value.eq_ignore_ascii_case("true") {
+            true => ModelKind::Prompt,
+            false => ModelKind::Model,
+        }))
     }
 
     /// Those of the names that are prompts; at most [`MAX_NAMES`].

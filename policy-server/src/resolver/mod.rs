@@ -240,14 +240,24 @@ impl Resolver {
     /// As for [`Resolver::locate`].
     pub async fn model_kind(&self, name: &str, workspace: &str) -> Result<ModelKind, LookupError> {
         let key = (workspace.to_owned(), name.to_owned());
-        let lookup = self.within_time(async {
-            match &self.backend {
-                Backend::Database(database) => database.model_kind(name, workspace).await,
-                Backend::Rest(rest) => rest.model_kind(name, workspace).await,
-                Backend::None => Err(LookupError::Unconfigured),
-            }
-        });
-        self.models.try_get_with(key, lookup).await.map_err(|error| (*error).clone())
+        let lookup = async {
+            let found = self.within_time(async {
+                match &self.backend {
+                    Backend::Database(database) => database.model_kind(name, workspace).await,
+                    Backend::Rest(rest) => rest.model_kind(name, workspace).await,
+                    Backend::None => Err(LookupError::Unconfigured),
+                }
+            });
+            // Absence is not cached: clients ask for a prompt and, without one, make it.
+            found.await.map_err(NotFound::Failed)?.ok_or(NotFound::Absent)
+        };
+        match self.models.try_get_with(key, lookup).await {
+            Ok(kind) => Ok(kind),
+            Err(not_found) => match &*not_found {
+                NotFound::Absent => Ok(ModelKind::Model),
+                NotFound::Failed(error) => Err(error.clone()),
+            },
+        }
     }
 
     /// As [`Resolver::model_kind`] for many names: those that are prompts. A database is asked

@@ -180,10 +180,16 @@ impl Rest {
     ///
     /// # Errors
     /// `LookupError`.
-    pub async fn model_kind(&self, name: &str, workspace: &str) -> Result<ModelKind, LookupError> {
+    pub async fn model_kind(
+        &self,
+        name: &str,
+        workspace: &str,
+    ) -> Result<Option<ModelKind>, LookupError> {
         let path = ["2.0", "mlflow", "registered-models", "get"];
-        let answer = self.get(&path, &[("name", name)], workspace).await?;
-        let tags = answer.as_ref().and_then(|answer| answer.pointer("/registered_model/tags"));
+        let Some(answer) = self.get(&path, &[("name", name)], workspace).await? else {
+            return Ok(None);
+        };
+        let tags = answer.pointer("/registered_model/tags");
         let prompt = tags.and_then(Value::as_array).into_iter().flatten().any(|tag| {
             tag.get("key").and_then(Value::as_str) == Some(super::database::PROMPT_TAG)
                 && tag
@@ -191,7 +197,7 @@ impl Rest {
                     .and_then(Value::as_str)
                     .is_some_and(|value| value.eq_ignore_ascii_case("true"))
         });
-        Ok(if prompt { ModelKind::Prompt } else { ModelKind::Model })
+        Ok(Some(if prompt { ModelKind::Prompt } else { ModelKind::Model }))
     }
 
     /// See [`super::Resolver::workspace_exists`].
