@@ -1,6 +1,6 @@
 //! The trace ids in an OTLP export, in protobuf or JSON.
 
-use prost::Message;
+use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 
 use crate::refusal::Refusal;
 
@@ -11,30 +11,11 @@ use super::json::{self, Object, Value};
 const MAX_TRACES: usize = 2_000;
 const BODY: &str = "body";
 
-/// The fields of `ExportTraceServiceRequest` that lead to trace ids (opentelemetry-proto 1.x).
-#[derive(Clone, PartialEq, Message)]
-struct Export {
-    #[prost(message, repeated, tag = "1")]
-    resource_spans: Vec<ResourceSpans>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct ResourceSpans {
-    #[prost(message, repeated, tag = "2")]
-    scope_spans: Vec<ScopeSpans>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct ScopeSpans {
-    #[prost(message, repeated, tag = "2")]
-    spans: Vec<Span>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct Span {
-    #[prost(bytes = "vec", tag = "1")]
-    trace_id: Vec<u8>,
-}
+/// The fields of `ExportTraceServiceRequest` that lead to spans (opentelemetry-proto 1.x):
+/// `resource_spans`, `scope_spans`, `spans`.
+const TO_SPANS: &[u32] = &[1, 2, 2];
+/// `Span.trace_id`
+const TRACE_ID: u32 = 1;
 
 /// Every trace that the export writes to, by MLflow's id. `body` is without its content coding.
 pub fn trace_ids(headers: &RequestHeaders, body: &[u8]) -> Result<Vec<String>, Refusal> {
@@ -46,23 +27,68 @@ pub fn trace_ids(headers: &RequestHeaders, body: &[u8]) -> Result<Vec<String>, R
             return Err(Refusal::invalid("content-type", why));
         }
     };
-    if ids.len() > MAX_TRACES {
-        return Err(Refusal::invalid(BODY, "has too many traces"));
-    }
     Ok(ids.into_iter().collect())
 }
 
 type Ids = std::collections::BTreeSet<String>;
 
 fn from_protobuf(body: &[u8]) -> Result<Ids, Refusal> {
-    let export = Export::decode(body)
-        .map_err(|_| Refusal::invalid(BODY, "is no OTLP export in protobuf"))?;
-    let spans = export
-        .resource_spans
-        .iter()
-        .flat_map(|resource| &resource.scope_spans)
-        .flat_map(|scope| &scope.spans);
-    spans.map(|span| mlflow_id(&span.trace_id)).collect()
+    let mut ids = Ids::new();
+    collect(body, TO_SPANS, &mut ids)?;
+    Ok(ids)
+}
+
+/// Walks over the bytes instead of decoding them: two bytes can make a message of many.
+fn collect(mut message: &[u8], path: &[u32], ids: &mut Ids) -> Result<(), Refusal> {
+    let Some((&wanted, path)) = path.split_first() else {
+        ids.insert(mlflow_id(trace_id(message)?)?);
+        return bounded(ids);
+    };
+    while let Some((tag, inner)) = field(&mut message, wanted)? {
+        if tag == wanted {
+            collect(inner, path, ids)?;
+        }
+    }
+    Ok(())
+}
+
+/// The last one, as protobuf has it of a field that comes twice.
+fn trace_id(mut span: &[u8]) -> Result<&[u8], Refusal> {
+    let mut id: &[u8] = &[];
+    while let Some((tag, bytes)) = field(&mut span, TRACE_ID)? {
+        if tag == TRACE_ID {
+            id = bytes;
+        }
+    }
+    Ok(id)
+}
+
+/// The next field of a message, with the bytes of the one that is wanted.
+fn field<'a>(message: &mut &'a [u8], wanted: u32) -> Result<Option<(u32, &'a [u8])>, Refusal> {
+    let malformed = || Refusal::invalid(BODY, "is no OTLP export in protobuf");
+    if message.is_empty() {
+        return Ok(None);
+    }
+    let (tag, wire_type) = decode_key(message).map_err(|_| malformed())?;
+    if tag != wanted {
+        skip_field(wire_type, tag, message, DecodeContext::default()).map_err(|_| malformed())?;
+        return Ok(Some((tag, &[])));
+    }
+    if wire_type != WireType::LengthDelimited {
+        return Err(malformed());
+    }
+    let length = decode_varint(message).ok().and_then(|length| usize::try_from(length).ok());
+    let (inner, rest) =
+        length.and_then(|length| message.split_at_checked(length)).ok_or_else(malformed)?;
+    *message = rest;
+    Ok(Some((tag, inner)))
+}
+
+fn bounded(ids: &Ids) -> Result<(), Refusal> {
+    if ids.len() > MAX_TRACES {
+        return Err(Refusal::invalid(BODY, "has too many traces"));
+    }
+    Ok(())
 }
 
 /// MLflow reads the bytes as one number, so that leading zeros could be left out.
@@ -81,6 +107,7 @@ fn from_json(body: &[u8]) -> Result<Ids, Refusal> {
         for scope in list(resource, "scopeSpans", "scope_spans")? {
             for span in list(scope, "spans", "")? {
                 ids.insert(json_id(span)?);
+                bounded(&ids)?;
             }
         }
     }
@@ -123,6 +150,31 @@ fn json_id(span: &Object) -> Result<String, Refusal> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use prost::Message;
+
+    #[derive(Clone, PartialEq, Message)]
+    struct Export {
+        #[prost(message, repeated, tag = "1")]
+        resource_spans: Vec<ResourceSpans>,
+    }
+
+    #[derive(Clone, PartialEq, Message)]
+    struct ResourceSpans {
+        #[prost(message, repeated, tag = "2")]
+        scope_spans: Vec<ScopeSpans>,
+    }
+
+    #[derive(Clone, PartialEq, Message)]
+    struct ScopeSpans {
+        #[prost(message, repeated, tag = "2")]
+        spans: Vec<Span>,
+    }
+
+    #[derive(Clone, PartialEq, Message)]
+    struct Span {
+        #[prost(bytes = "vec", tag = "1")]
+        trace_id: Vec<u8>,
+    }
 
     const HEX: &str = "0123456789abcdef0123456789abcdef";
 
@@ -174,5 +226,34 @@ mod tests {
     fn a_body_that_is_not_readable_is_refused() {
         assert!(trace_ids(&headers("text/plain"), b"").is_err());
         assert!(trace_ids(&headers("application/x-protobuf"), b"\xff\xff").is_err());
+    }
+
+    #[test]
+    fn the_last_of_two_trace_ids_of_a_span_counts() {
+        let twice = |first: &[u8], last: &[u8]| {
+            let id = |bytes: &[u8]| Span { trace_id: bytes.to_vec() }.encode_to_vec();
+            let span = [id(first), id(last)].concat();
+            let wrap = |tag: u8, bytes: &[u8]| {
+                [&[tag << 3 | 2, u8::try_from(bytes.len()).unwrap()][..], bytes].concat()
+            };
+            wrap(1, &wrap(2, &wrap(2, &span)))
+        };
+        let headers = headers("application/x-protobuf");
+        let ids = trace_ids(&headers, &twice(&[1; 16], &[2; 16])).unwrap();
+        assert_eq!(ids, [format!("tr-{}", "02".repeat(16))]);
+        assert_eq!(ids, trace_ids(&headers, &twice(&[1; 8], &[2; 16])).unwrap());
+        assert!(trace_ids(&headers, &twice(&[1; 16], &[2; 8])).is_err());
+    }
+
+    #[test]
+    fn more_traces_than_an_exporter_sends_are_refused() {
+        let spans = (0..=u16::try_from(MAX_TRACES).unwrap())
+            .map(|n| Span { trace_id: [&[0; 14][..], &n.to_be_bytes()].concat() })
+            .collect();
+        let export = Export {
+            resource_spans: vec![ResourceSpans { scope_spans: vec![ScopeSpans { spans }] }],
+        };
+        let headers = headers("application/x-protobuf");
+        assert!(trace_ids(&headers, &export.encode_to_vec()).is_err());
     }
 }
