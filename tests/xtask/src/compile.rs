@@ -55,7 +55,8 @@ pub fn parts(interrupt: &Interrupt, profile: Profile) -> Result<Parts> {
     Ok(Parts::built(profile))
 }
 
-fn build(interrupt: &Interrupt, what: &str, arguments: &[&str]) -> Result<()> {
+/// Runs `cargo build` with these arguments.
+pub fn build(interrupt: &Interrupt, what: &str, arguments: &[&str]) -> Result<()> {
     eprintln!("  building the {what} …");
     let start = Instant::now();
     let status = interrupt

@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const SHIPPED: &str = "envoy/plain/envoy.yaml";
-const MANAGER: &str = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config";
+/// The connection manager.
+pub const MANAGER: &str = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config";
 const PLUGIN: &str = "/http_filters/0/typed_config/config";
 
 pub struct Plan<'a> {
@@ -28,8 +29,12 @@ pub struct Plan<'a> {
 }
 
 pub fn start(plan: &Plan<'_>, config_file: &Path) -> Result<Service> {
-    let config = configuration(plan)?;
-    fs::write(config_file, serde_json::to_vec_pretty(&config)?)
+    start_with(plan, &configuration(plan)?, config_file)
+}
+
+/// Starts Envoy with a configuration that was made of the plan's.
+pub fn start_with(plan: &Plan<'_>, config: &Value, config_file: &Path) -> Result<Service> {
+    fs::write(config_file, serde_json::to_vec_pretty(config)?)
         .with_context(|| format!("cannot write {}", config_file.display()))?;
     let mut command = Command::new(plan.program);
     command.arg("--config-path").arg(config_file);
@@ -42,7 +47,8 @@ pub fn start(plan: &Plan<'_>, config_file: &Path) -> Result<Service> {
     Service::start("Envoy", &mut command, &plan.log)
 }
 
-fn configuration(plan: &Plan<'_>) -> Result<Value> {
+/// The shipped configuration with what the plan says.
+pub fn configuration(plan: &Plan<'_>) -> Result<Value> {
     let shipped = fs::read_to_string(workspace::root().join(SHIPPED))
         .with_context(|| format!("cannot read {SHIPPED}"))?;
     let mut config: Value =

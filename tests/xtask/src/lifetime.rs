@@ -106,7 +106,7 @@ pub fn end_descendants() {
     for signal in [Signal::SIGTERM, Signal::SIGKILL] {
         let start = Instant::now();
         loop {
-            let left = descendants();
+            let left = descendants(Pid::this());
             if left.is_empty() {
                 return;
             }
@@ -121,8 +121,8 @@ pub fn end_descendants() {
     }
 }
 
-/// Living descendants of this process, from `/proc`.
-fn descendants() -> Vec<Pid> {
+/// Living descendants of a process, from `/proc`.
+pub fn descendants(of: Pid) -> Vec<Pid> {
     let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
     let mut parents = HashMap::new();
     for pid in entries.flatten().filter_map(|e| e.file_name().to_str()?.parse::<i32>().ok()) {
@@ -137,7 +137,7 @@ fn descendants() -> Vec<Pid> {
             parents.insert(pid, parent);
         }
     }
-    let own = Pid::this().as_raw();
+    let own = of.as_raw();
     let descends = |mut pid: i32| {
         while let Some(&parent) = parents.get(&pid) {
             if parent == own {

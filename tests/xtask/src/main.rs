@@ -1,6 +1,7 @@
-//! Developer commands: `cargo xtask demo` and `cargo xtask test`.
+//! Developer commands: `cargo xtask demo`, `cargo xtask test` and `cargo xtask bench`.
 
 mod admin;
+mod bench;
 mod compile;
 mod demo;
 mod envoy;
@@ -34,12 +35,15 @@ enum Command {
     Demo(Box<demo::Options>),
     /// Run every test, unit to end to end, on SQLite and on Postgres.
     Test(test::Options),
+    /// Compare the gate with the alternatives: CPU time and latency of each, in one run.
+    Bench(bench::Options),
 }
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Demo(options) => demo::run(&options).map(|()| ExitCode::SUCCESS),
         Command::Test(options) => test::run(&options),
+        Command::Bench(options) => bench::run(&options).map(|()| ExitCode::SUCCESS),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");

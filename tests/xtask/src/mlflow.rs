@@ -30,6 +30,11 @@ pub fn static_prefix() -> String {
 }
 
 pub fn start(plan: &Plan<'_>) -> Result<Service> {
+    Service::start("MLflow", &mut command(plan), &plan.log)
+}
+
+/// The command that starts it.
+pub fn command(plan: &Plan<'_>) -> Command {
     let mut command = Command::new(plan.venv.program("mlflow"));
     command
         .args(["server", "--host", "127.0.0.1", "--workers", "1", "--serve-artifacts"])
@@ -43,7 +48,7 @@ pub fn start(plan: &Plan<'_>) -> Result<Service> {
             command.env(name, value);
         }
     }
-    Service::start("MLflow", &mut command, &plan.log)
+    command
 }
 
 fn defaults(gate: SocketAddr) -> Vec<(&'static str, String)> {

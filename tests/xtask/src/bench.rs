@@ -1,0 +1,311 @@
+//! `cargo xtask bench`: what a decision costs, here and elsewhere, in one run.
+
+mod bars;
+mod load;
+mod material;
+mod measure;
+mod proxy;
+mod real;
+mod report;
+mod route;
+mod servers;
+mod stats;
+mod variant;
+
+use crate::compile::{self, Parts, Profile};
+use crate::lifetime::Interrupt;
+use crate::service::Services;
+use crate::{net, postgres, python, workspace};
+use anyhow::{Context, Result};
+use clap::{Args, ValueEnum};
+use load::Load;
+use material::Material;
+use measure::{KNOWN_RUNS, Stage};
+use proxy::Kit;
+use real::Real;
+use report::{Plan, RealRow, Report, Row};
+use route::Route;
+use servers::{PATIENCE, PolicyPlan};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+use variant::{Group, Proxy, VARIANTS, Variant};
+
+const ROUTES: [Route; 2] = [Route::Get, Route::LogMetric];
+
+#[derive(Args)]
+pub struct Options {
+    /// Less of everything, and no real MLflow: a minute and a half.
+    #[arg(long)]
+    quick: bool,
+    /// Only these, as a,c,d; see the list below. `a` is always there.
+    #[arg(long, value_name = "LETTERS", value_enum, value_delimiter = ',')]
+    only: Vec<Group>,
+    /// Rounds of four blocks for every variant and route [default: 5, quick: 2].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1000))]
+    rounds: Option<u64>,
+    /// Requests in a block [default: 1000, quick: 300].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(8..=100_000))]
+    requests: Option<u64>,
+    /// Requests per second where latency is measured.
+    #[arg(long, value_name = "N", default_value_t = 400, value_parser = clap::value_parser!(u32).range(1..=20_000))]
+    rate: u32,
+    /// Where the real MLflow keeps its data.
+    #[arg(long, value_enum, default_value = "sqlite")]
+    store: MlflowStore,
+    /// The report; the same as JSON is written beside it [default: bench.md in target].
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Run what was built before.
+    #[arg(long, hide = true)]
+    no_build: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum MlflowStore {
+    Sqlite,
+    Postgres,
+}
+
+impl Options {
+    fn plan(&self) -> Plan {
+        let pick = |given: Option<u64>, full, quick| {
+            given.unwrap_or(if self.quick { quick } else { full })
+        };
+        Plan {
+            rounds: pick(self.rounds, 5, 2),
+            requests: pick(self.requests, 1000, 300),
+            rate: f64::from(self.rate),
+            latency_seconds: if self.quick { 0.5 } else { 1.0 },
+            real_rounds: pick(self.rounds, 5, 2).min(3),
+            real_requests: if self.quick { 10 } else { 20 },
+        }
+    }
+
+    fn wants(&self, group: Group) -> bool {
+        match self.only.is_empty() {
+            // A real MLflow takes half a minute to start.
+            true => !(self.quick && group == Group::J),
+            false => group == Group::A || self.only.contains(&group),
+        }
+    }
+}
+
+/// The programs that are run.
+struct Programs {
+    parts: Parts,
+    bench: PathBuf,
+    noop: PathBuf,
+}
+
+pub fn run(options: &Options) -> Result<()> {
+    let interrupt = Interrupt::install()?;
+    eprintln!("preparing");
+    let programs = programs(&interrupt, options.no_build)?;
+    let tools = python::tools(&interrupt)?;
+    let directory = workspace::target().join("xtask-bench");
+    let _ = fs::remove_dir_all(&directory);
+    fs::create_dir_all(&directory)
+        .with_context(|| format!("cannot create {}", directory.display()))?;
+    let started = Instant::now();
+    let mut services = Services::default();
+    let outcome = compare(options, &interrupt, &mut services, &programs, &tools, &directory);
+    drop(services);
+    let mut report = outcome?;
+    report.seconds = started.elapsed().as_secs_f64();
+    let out = options.out.clone().unwrap_or_else(|| workspace::target().join("bench.md"));
+    report.write(&out)?;
+    println!("{}", report.markdown());
+    println!("Written to {} and {}.", out.display(), out.with_extension("json").display());
+    Ok(())
+}
+
+fn programs(interrupt: &Interrupt, built: bool) -> Result<Programs> {
+    let target = workspace::target();
+    let programs = |parts| Programs {
+        parts,
+        bench: target.join("release/mlgate-bench"),
+        noop: target.join("wasm32-wasip1/filter/mlgate_bench_noop.wasm"),
+    };
+    if built {
+        return Ok(programs(Parts::built(Profile::Release)));
+    }
+    let parts = compile::parts(interrupt, Profile::Release)?;
+    compile::build(interrupt, "load generator", &["-p", "mlgate-bench", "--release"])?;
+    let wasm = ["-p", "mlgate-bench-noop", "--profile", "filter", "--target", "wasm32-wasip1"];
+    compile::build(interrupt, "no-op filter", &wasm)?;
+    Ok(programs(parts))
+}
+
+fn compare(
+    options: &Options,
+    interrupt: &Interrupt,
+    services: &mut Services,
+    programs: &Programs,
+    tools: &python::Tools,
+    directory: &Path,
+) -> Result<Report> {
+    let plan = options.plan();
+    let material = Material::make(&programs.bench)?;
+    let mut load = Load::start(&programs.bench)?;
+    let mut skipped = Vec::new();
+    let mut variants: Vec<_> =
+        VARIANTS.iter().filter(|variant| options.wants(variant.group)).collect();
+    if options.wants(Group::I) && proxy::nginx_program().is_none() {
+        skipped.push("nginx, which is not installed".to_owned());
+        variants.retain(|variant| variant.group != Group::I);
+    }
+    let envoy = tools.venv.envoy()?;
+    eprintln!("starting");
+    let (upstream, _) = servers::own(interrupt, services, &programs.bench, "upstream", directory)?;
+    let kit = Kit {
+        envoy: &envoy,
+        parts: &programs.parts,
+        noop: &programs.noop,
+        material: &material,
+        upstream,
+        directory,
+    };
+    let bench = Bench { interrupt, programs, tools, kit: &kit };
+    let rows = bench.proxies(services, &plan, &variants, &mut load)?;
+    let real = match options.wants(Group::J) {
+        true => bench.real(services, &plan, options.store, &mut load)?,
+        false => {
+            skipped.push("a real MLflow, which `--only j` or a full run measures".to_owned());
+            Vec::new()
+        }
+    };
+    let versions = vec![
+        version_of(&envoy).unwrap_or_else(|| "Envoy".to_owned()),
+        format!("MLflow {}", tools.mlflow_version),
+        format!("token of {} bytes, RS256", material.token.len()),
+        format!("bcrypt cost {}", material.bcrypt_cost),
+    ];
+    Ok(Report { plan, machine: machine(), versions, skipped, rows, real, seconds: 0.0 })
+}
+
+struct Bench<'a> {
+    interrupt: &'a Interrupt,
+    programs: &'a Programs,
+    tools: &'a python::Tools,
+    kit: &'a Kit<'a>,
+}
+
+impl Bench<'_> {
+    fn proxies(
+        &self,
+        services: &mut Services,
+        plan: &Plan,
+        variants: &[&'static Variant],
+        load: &mut Load,
+    ) -> Result<Vec<Row>> {
+        let wanted: BTreeSet<Proxy> =
+            variants.iter().flat_map(|variant| [variant.proxy, variant.proxy.base()]).collect();
+        let mut stage = Stage {
+            interrupt: self.interrupt,
+            load,
+            material: self.kit.material,
+            proxies: BTreeMap::new(),
+            policy: None,
+            authz: None,
+            next_run: KNOWN_RUNS,
+        };
+        let (mut policy_port, mut authz_port) = (0, 0);
+        if wanted.contains(&Proxy::Gate) {
+            let runs = measure::runs_needed(plan, variants, ROUTES.len());
+            let (port, pid) = self.policy_server(services, runs)?;
+            (policy_port, stage.policy) = (port, Some(pid));
+        }
+        if wanted.iter().any(|proxy| proxy.asks_authz()) {
+            let program = &self.programs.bench;
+            let (port, pid) =
+                servers::own(self.interrupt, services, program, "authz", self.kit.directory)?;
+            (authz_port, stage.authz) = (port, Some(pid));
+        }
+        for proxy in wanted {
+            let server = if proxy.asks_authz() { authz_port } else { policy_port };
+            let (running, mut service) = self.kit.start(proxy, server)?;
+            let url = format!("http://127.0.0.1:{}{}", running.port, Route::Get.path("0"));
+            let expected = if proxy.wants_credential() { 401 } else { 200 };
+            let mut last = None;
+            service
+                .wait_ready(self.interrupt, PATIENCE, || {
+                    last = net::get_status(&url, None);
+                    Ok(last == Some(expected))
+                })
+                .with_context(|| format!("{proxy:?} answers {last:?}, not {expected}"))?;
+            services.push(service);
+            stage.proxies.insert(proxy, running);
+        }
+        eprintln!("measuring");
+        stage.measure(plan, variants, &ROUTES)
+    }
+
+    fn policy_server(&self, services: &mut Services, runs: u64) -> Result<(u16, u32)> {
+        let database = self.kit.directory.join("tracking.db");
+        servers::tracking(self.interrupt, &self.tools.venv, &database, runs)?;
+        servers::policy(
+            self.interrupt,
+            services,
+            &PolicyPlan {
+                parts: &self.programs.parts,
+                directory: self.kit.directory,
+                name: "policy",
+                tracking_uri: &format!("sqlite:///{}", database.display()),
+                experiment: "1",
+                material: self.kit.material,
+            },
+        )
+    }
+
+    fn real(
+        &self,
+        services: &mut Services,
+        plan: &Plan,
+        store: MlflowStore,
+        load: &mut Load,
+    ) -> Result<Vec<RealRow>> {
+        eprintln!("a real MLflow");
+        let directory = self.kit.directory;
+        let tracking_uri = match store {
+            MlflowStore::Sqlite => format!("sqlite:///{}", directory.join("mlflow.db").display()),
+            MlflowStore::Postgres => {
+                let (postgres, service) = postgres::start(
+                    self.interrupt,
+                    &self.tools.venv,
+                    &directory.join("postgres"),
+                    &directory.join("postgres.log"),
+                )?;
+                services.push(service);
+                postgres.create_database(self.interrupt, "mlflow")?;
+                postgres.sqlalchemy_url("mlflow")
+            }
+        };
+        Real {
+            interrupt: self.interrupt,
+            services,
+            venv: &self.tools.venv,
+            kit: self.kit,
+            tracking_uri,
+        }
+        .measure(plan, load)
+    }
+}
+
+/// `Envoy 1.40.0` from what the program says of itself.
+fn version_of(envoy: &Path) -> Option<String> {
+    let output = std::process::Command::new(envoy).arg("--version").output().ok()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let version = text.split('/').nth(1)?;
+    Some(format!("Envoy {version}"))
+}
+
+/// Cores and their model.
+fn machine() -> String {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    let model = model.map_or("unknown", |(_, model)| model);
+    format!("{cores} cores, {model}; one Envoy worker")
+}

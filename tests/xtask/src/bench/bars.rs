@@ -1,0 +1,89 @@
+//! What the gate is held to, computed from one run.
+
+use super::real::{BASIC_AUTH_CACHED, BEHIND_GATE};
+use super::report::{RealRow, Row};
+use super::route::Route;
+use super::variant::{
+    CACHED_BASIC, CACHED_JWT, EXT_AUTHZ, JWT_CACHED_EXT_AUTHZ, NOOP, UNCACHED_BASIC, UNCACHED_JWT,
+};
+use serde::Serialize;
+
+#[derive(Clone, Copy, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Bound {
+    AtMost(f64),
+    AtLeast(f64),
+}
+
+#[derive(Serialize)]
+pub struct Bar {
+    pub what: String,
+    pub found: f64,
+    pub bound: Bound,
+    pub holds: bool,
+}
+
+impl Bar {
+    fn new(what: String, found: f64, bound: Bound) -> Self {
+        let holds = match bound {
+            Bound::AtMost(most) => found <= most,
+            Bound::AtLeast(least) => found >= least,
+        };
+        Self { what, found, bound, holds }
+    }
+
+    pub fn bound(&self) -> String {
+        match self.bound {
+            Bound::AtMost(most) => format!("≤ {most:.2}"),
+            Bound::AtLeast(least) => format!("≥ {least:.0}"),
+        }
+    }
+}
+
+/// Added CPU of one variant over that of another, and what the quotient must not exceed.
+const QUOTIENTS: &[(&str, &str, Route, f64)] = &[
+    (CACHED_JWT, JWT_CACHED_EXT_AUTHZ, Route::Get, 1.0 / 3.0),
+    (CACHED_BASIC, JWT_CACHED_EXT_AUTHZ, Route::Get, 1.0 / 3.0),
+    (CACHED_JWT, NOOP, Route::LogMetric, 4.0),
+    (CACHED_BASIC, NOOP, Route::LogMetric, 4.0),
+    (UNCACHED_JWT, EXT_AUTHZ, Route::Get, 1.25),
+    (UNCACHED_BASIC, EXT_AUTHZ, Route::Get, 1.25),
+];
+
+/// Those for which everything was measured.
+pub fn of(rows: &[Row], real: &[RealRow]) -> Vec<Bar> {
+    let added = |variant: &str, route| {
+        rows.iter().find(|row| row.variant == variant && row.route == route).map(|r| r.added_us)
+    };
+    let quotients = QUOTIENTS.iter().filter_map(|&(ours, theirs, route, most)| {
+        let found = added(ours, route)? / added(theirs, route)?;
+        let what = format!("{}: added by {ours} ÷ added by {theirs}", route.name());
+        Some(Bar::new(what, found, Bound::AtMost(most)))
+    });
+    let behind = real.iter().filter(|row| row.setup == BEHIND_GATE).flat_map(|gate| {
+        let name = gate.route.name();
+        let basic =
+            real.iter().find(|row| row.setup == BASIC_AUTH_CACHED && row.route == gate.route);
+        let latency = format!("{name}: p50 behind the gate ÷ behind Envoy without it");
+        let latency = Bar::new(latency, gate.p50_ratio, Bound::AtMost(1.05));
+        let cpu = basic.map(|basic| {
+            let what = format!("{name}: added by basic-auth with its cache ÷ added by the gate");
+            Bar::new(what, basic.added_us / gate.added_us.max(1.0), Bound::AtLeast(100.0))
+        });
+        [Some(latency), cpu].into_iter().flatten()
+    });
+    quotients.chain(behind).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bound_that_is_passed_does_not_hold() {
+        assert!(Bar::new(String::new(), 1.0, Bound::AtMost(1.05)).holds);
+        assert!(!Bar::new(String::new(), 1.06, Bound::AtMost(1.05)).holds);
+        assert!(Bar::new(String::new(), 120.0, Bound::AtLeast(100.0)).holds);
+        assert!(!Bar::new(String::new(), f64::NAN, Bound::AtLeast(100.0)).holds);
+    }
+}
