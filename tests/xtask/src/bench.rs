@@ -297,7 +297,7 @@ impl Bench<'_> {
 fn version_of(envoy: &Path) -> Option<String> {
     let output = std::process::Command::new(envoy).arg("--version").output().ok()?;
     let text = String::from_utf8_lossy(&output.stdout);
-    let version = text.split('/').nth(1)?;
+    let version = text.rsplit_once("version: ")?.1.split('/').nth(1)?;
     Some(format!("Envoy {version}"))
 }
 

@@ -56,7 +56,9 @@ pub fn of(rows: &[Row], real: &[RealRow]) -> Vec<Bar> {
         rows.iter().find(|row| row.variant == variant && row.route == route).map(|r| r.added_us)
     };
     let quotients = QUOTIENTS.iter().filter_map(|&(ours, theirs, route, most)| {
-        let found = added(ours, route)? / added(theirs, route)?;
+        let (ours_us, theirs_us) = (added(ours, route)?, added(theirs, route)?);
+        // A difference that is lost in the noise is nothing to divide by.
+        let found = if theirs_us > 0.0 { ours_us / theirs_us } else { f64::NAN };
         let what = format!("{}: added by {ours} ÷ added by {theirs}", route.name());
         Some(Bar::new(what, found, Bound::AtMost(most)))
     });
