@@ -165,6 +165,7 @@ fn compare(
         noop: &programs.noop,
         material: &material,
         upstream,
+        mlflow_version: &tools.mlflow_version,
         directory,
     };
     let bench = Bench { interrupt, programs, tools, kit: &kit };

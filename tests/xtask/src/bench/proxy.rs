@@ -31,6 +31,7 @@ pub struct Kit<'a> {
     pub noop: &'a Path,
     pub material: &'a Material,
     pub upstream: u16,
+    pub mlflow_version: &'a str,
     pub directory: &'a Path,
 }
 
@@ -58,6 +59,7 @@ impl Kit<'_> {
             wasm: &self.parts.wasm,
             plugin_config: Some(&plugin_config),
             concurrency: Some(1),
+            mlflow_version: self.mlflow_version,
             log: file("log"),
         };
         let mut config = envoy::configuration(&plan)?;
