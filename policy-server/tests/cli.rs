@@ -201,6 +201,30 @@ fn an_import_shows_first_and_writes_when_told() {
 }
 
 #[test]
+fn a_name_of_an_identity_provider_gets_no_password_by_any_command() {
+    let mlgate = Mlgate::new();
+    mlgate.ok(&["settings", "set", "reserved_username_prefixes", "idp|"]);
+    let shown = mlgate.json(&["settings", "get", "reserved_username_prefixes"]);
+    assert_eq!(shown["reserved_username_prefixes"], "idp|");
+    let error = mlgate.refused(&["user", "create", "idp|carol", "--generate"]);
+    assert!(error.contains("reserved"), "{error}");
+    let users = "idp|carol:{SHA}fEqNCco3Yq9h5ZUglD3CZJT4lBs=\n";
+    std::fs::write(mlgate.path().join("users"), users).unwrap();
+    let error = mlgate.refused(&["import", "htpasswd", "users", "--apply"]);
+    assert!(error.contains("reserved"), "{error}");
+    assert_eq!(mlgate.json(&["user", "list"]), serde_json::json!([]));
+    // A row without a password, so that the identity provider's user can be an administrator.
+    mlgate.ok(&["user", "create", "idp|carol", "--service-account", "--admin"]);
+    let error = mlgate.refused(&["user", "set-password", "idp|carol", "--generate"]);
+    assert!(error.contains("reserved"), "{error}");
+    // A configuration wins over the store, and the export has what the store says.
+    let fixed = [("MLGATE_RESERVED_USERNAME_PREFIXES", "corp:")];
+    let refused = mlgate.run_with(&["user", "create", "corp:x", "--generate"], "", &fixed);
+    assert_eq!(refused.code, 2, "{}", refused.out);
+    assert_eq!(mlgate.json(&["export"])["settings"]["reserved_username_prefixes"], "idp|");
+}
+
+#[test]
 fn explain_reads_a_request_as_the_filter_does() {
     let mlgate = Mlgate::new();
     let run = "0123456789abcdef0123456789abcdef";
