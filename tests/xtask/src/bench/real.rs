@@ -263,15 +263,15 @@ fn tree(pid: u32) -> Vec<u32> {
 /// An experiment with [`RUNS`] runs; gives its id and that of one run.
 fn fill(port: u16) -> Result<(String, String)> {
     let call = |route: &str, body: Value| post(port, route, None, &body);
-    let created = call("mlflow/experiments/create", json!({ "name": "bench" }))?;
+    let created = call("2.0/mlflow/experiments/create", json!({ "name": "bench" }))?;
     let experiment = text(&created, "/experiment_id")?;
     let mut last = String::new();
     for number in 0..RUNS {
-        let run = call("mlflow/runs/create", json!({ "experiment_id": experiment }))?;
+        let run = call("2.0/mlflow/runs/create", json!({ "experiment_id": experiment }))?;
         last = text(&run, "/run/info/run_id")?;
         let metric = json!({ "run_id": last, "key": "loss", "value": 1.0 / f64::from(number + 1),
             "timestamp": 1_700_000_000_000_u64 });
-        call("mlflow/runs/log-metric", metric)?;
+        call("2.0/mlflow/runs/log-metric", metric)?;
     }
     Ok((experiment, last))
 }
@@ -280,11 +280,12 @@ fn fill(port: u16) -> Result<(String, String)> {
 fn admit(port: u16, material: &Material, experiment: &str) -> Result<()> {
     let admin = material::basic(ADMIN, ADMIN_PASSWORD);
     let user = json!({ "username": material.user, "password": material.password });
-    post(port, "mlflow/users/create", Some(&admin), &user)?;
+    post(port, "2.0/mlflow/users/create", Some(&admin), &user)?;
     let grant = json!({
-        "experiment_id": experiment, "username": material.user, "permission": "EDIT",
+        "username": material.user, "permission": "EDIT",
+        "resource_type": "experiment", "resource_id": experiment,
     });
-    post(port, "mlflow/experiments/permissions/create", Some(&admin), &grant)?;
+    post(port, "3.0/mlflow/users/permissions/grant", Some(&admin), &grant)?;
     Ok(())
 }
 
@@ -294,7 +295,7 @@ fn text(value: &Value, pointer: &str) -> Result<String> {
 }
 
 fn post(port: u16, route: &str, authorization: Option<&str>, body: &Value) -> Result<Value> {
-    let url = format!("http://127.0.0.1:{port}/api/2.0/{route}");
+    let url = format!("http://127.0.0.1:{port}/api/{route}");
     let agent: ureq::Agent = ureq::Agent::config_builder().proxy(None).build().into();
     let mut request = agent.post(&url).header("content-type", "application/json");
     if let Some(value) = authorization {
