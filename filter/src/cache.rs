@@ -37,7 +37,8 @@ pub enum Layer {
 pub struct Cache {
     config: CacheConfig,
     prefix: String,
-    secret: Option<[u8; 32]>,
+    /// Keyed with the process's secret, once there is one: keying costs as much as hashing.
+    mac: Option<Hmac<Sha256>>,
     l1: Bounded<Fingerprint, Entry>,
     pub watermarks: Watermarks,
 }
@@ -47,7 +48,7 @@ impl Cache {
     pub fn new(config: CacheConfig, prefix: String) -> Self {
         let l1 = Bounded::new(config.l1_entries);
         let watermarks = Watermarks::new(format!("{prefix}w/"));
-        Self { config, prefix, secret: None, l1, watermarks }
+        Self { config, prefix, mac: None, l1, watermarks }
     }
 
     /// Adopts the process's secret, creating it if need be. Called again on every tick: of two
@@ -55,11 +56,11 @@ impl Cache {
     pub fn adopt_secret<H: Host>(&mut self, host: &H) {
         let key = format!("{}secret", self.prefix);
         match read_secret(host, &key) {
-            Some(secret) => self.secret = Some(secret),
+            Some(secret) => self.mac = keyed(&secret),
             None => {
                 let mut fresh = [0_u8; 32];
                 if host.random(&mut fresh).is_ok() && host.set_shared(&key, &fresh, None).is_ok() {
-                    self.secret = read_secret(host, &key);
+                    self.mac = read_secret(host, &key).as_ref().and_then(keyed);
                 }
             }
         }
@@ -71,10 +72,10 @@ impl Cache {
         host: &H,
         request: &pb::AuthorizeRequest,
     ) -> Option<Fingerprint> {
-        if self.secret.is_none() {
+        if self.mac.is_none() {
             self.adopt_secret(host);
         }
-        let mut mac = <Hmac<Sha256> as Mac>::new_from_slice(&self.secret?).ok()?;
+        let mut mac = self.mac.clone()?;
         // Protobuf delimits every field by its length: no two requests have the same bytes.
         mac.update(&request.encode_to_vec());
         Some(mac.finalize().into_bytes().into())
@@ -176,6 +177,10 @@ impl Cache {
         let known_ms = self.watermarks.known_until_ms(entry.answer.revision).max(entry.asked_ms);
         now_ms.saturating_sub(known_ms) <= self.config.max_staleness_ms
     }
+}
+
+fn keyed(secret: &[u8; 32]) -> Option<Hmac<Sha256>> {
+    <Hmac<Sha256> as Mac>::new_from_slice(secret).ok()
 }
 
 fn read_secret<H: Host>(host: &H, key: &str) -> Option<[u8; 32]> {
