@@ -17,6 +17,7 @@ CREATE TABLE endpoints (endpoint_id VARCHAR(36), name VARCHAR(255), workspace VA
 CREATE TABLE model_definitions (model_definition_id VARCHAR(36), name VARCHAR(255), workspace VARCHAR(63));
 CREATE TABLE guardrails (guardrail_id VARCHAR(36), scorer_id VARCHAR(36), workspace VARCHAR(63));
 CREATE TABLE mcp_access_endpoints (id VARCHAR(36), workspace VARCHAR(63), server_name VARCHAR(256));
+CREATE TABLE registered_models (name VARCHAR(256), workspace VARCHAR(63));
 CREATE TABLE registered_model_tags (key VARCHAR(250), value VARCHAR(5000), name VARCHAR(256), workspace VARCHAR(63));
 CREATE TABLE workspaces (name VARCHAR(63));
 
@@ -51,6 +52,9 @@ INSERT INTO endpoints (endpoint_id, name, workspace) VALUES ('e-1', 'chat', 'def
 INSERT INTO model_definitions (model_definition_id, name, workspace) VALUES ('md-1', 'gpt', 'default');
 INSERT INTO guardrails (guardrail_id, scorer_id, workspace) VALUES ('g-1', 's-1', 'default');
 INSERT INTO mcp_access_endpoints (id, workspace, server_name) VALUES ('mcp-1', 'default', 'org/tool');
+INSERT INTO registered_models (name, workspace) VALUES
+    ('greeting', 'default'),
+    ('classifier', 'default');
 INSERT INTO registered_model_tags (key, value, name, workspace) VALUES
     ('mlflow.prompt.is_prompt', 'True', 'greeting', 'default'),
     ('other', 'true', 'classifier', 'default');

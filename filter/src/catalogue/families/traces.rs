@@ -203,6 +203,14 @@ pub const ROUTES: &[Route] = &[
     get(Both, "/2.0/mlflow/get-online-trace-details", ADMIN).note("MLflow does not implement it"),
     get(Ajax, "/2.0/mlflow/get-trace-artifact", &[trace_in(REQUEST_ID, READ)]),
     get(Ajax, "/3.0/mlflow/get-trace-artifact", &[trace_in(REQUEST_ID, READ)]),
+    // The forms of 3.0, which 2.22 has under its own prefix and does not authorize.
+    get(Both, "/2.0/mlflow/traces/{request_id}", ADMIN).note("MLflow 2.22 alone has it"),
+    post(Both, "/2.0/mlflow/traces/{request_id}/assessments", ADMIN)
+        .note("MLflow 2.22 alone has it"),
+    patch(Both, "/2.0/mlflow/traces/{request_id}/assessments/{assessment_id}", ADMIN)
+        .note("MLflow 2.22 alone has it"),
+    delete(Both, "/2.0/mlflow/traces/{request_id}/assessments/{assessment_id}", ADMIN)
+        .note("MLflow 2.22 alone has it"),
     // 3.x
     post(Both, "/3.0/mlflow/traces", &[START]).response(rows::TRACE),
     get(Both, "/3.0/mlflow/traces/{trace_id}", &[trace_in(TRACE_ID, READ)]).response(rows::TRACE),
