@@ -33,6 +33,9 @@ fn all(interrupt: &Interrupt) -> Result<Vec<Suite>> {
     let scratch = workspace::target().join("xtask-test");
     let _ = fs::remove_dir_all(&scratch);
     fs::create_dir_all(&scratch).with_context(|| format!("cannot create {}", scratch.display()))?;
+    // Asked now: the tests of the workspace link this program anew, and then its path would be
+    // that of a deleted file.
+    let xtask = std::env::current_exe()?.to_string_lossy().into_owned();
     eprintln!("preparing");
     compile::parts(interrupt, Profile::Dev)?;
     let tools = python::tools(interrupt)?;
@@ -61,7 +64,6 @@ fn all(interrupt: &Interrupt) -> Result<Vec<Suite>> {
             ],
         )?);
     }
-    let xtask = std::env::current_exe()?.to_string_lossy().into_owned();
     for store in ["sqlite", "postgres"] {
         suites.push(suites::python_tests(
             interrupt,
