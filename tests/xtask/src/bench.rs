@@ -126,14 +126,14 @@ fn programs(interrupt: &Interrupt, built: bool) -> Result<Programs> {
     let programs = |parts| Programs {
         parts,
         bench: target.join("release/mlgate-bench"),
-        noop: target.join("wasm32-wasip1/filter/mlgate_bench_noop.wasm"),
+        noop: target.join(compile::WASM).join("filter/mlgate_bench_noop.wasm"),
     };
     if built {
         return Ok(programs(Parts::built(Profile::Release)));
     }
     let parts = compile::parts(interrupt, Profile::Release)?;
     compile::build(interrupt, "load generator", &["-p", "mlgate-bench", "--release"])?;
-    let wasm = ["-p", "mlgate-bench-noop", "--profile", "filter", "--target", "wasm32-wasip1"];
+    let wasm = ["-p", "mlgate-bench-noop", "--profile", "filter", "--target", compile::WASM];
     compile::build(interrupt, "no-op filter", &wasm)?;
     Ok(programs(parts))
 }

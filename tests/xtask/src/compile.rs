@@ -2,11 +2,14 @@
 
 use crate::lifetime::Interrupt;
 use crate::workspace;
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
+
+/// What Envoy's sandbox runs.
+pub const WASM: &str = "wasm32-wasip1";
 
 /// The built policy server and filter.
 pub struct Parts {
@@ -32,7 +35,7 @@ impl Parts {
         };
         Self {
             mlgate: target.join(directory).join("mlgate"),
-            wasm: target.join("wasm32-wasip1/filter/mlgate_filter.wasm"),
+            wasm: target.join(WASM).join("filter/mlgate_filter.wasm"),
         }
     }
 }
@@ -50,9 +53,36 @@ pub fn parts(interrupt: &Interrupt, profile: Profile) -> Result<Parts> {
         Profile::Dev => &["-p", "mlgate-policy-server"],
     };
     build(interrupt, "policy server", server)?;
-    let filter = ["--profile", "filter", "--target", "wasm32-wasip1"];
+    wasm_target(interrupt)?;
+    let filter = ["--profile", "filter", "--target", WASM];
     build(interrupt, "filter", &[&["-p", "mlgate-filter", "--lib"][..], &filter].concat())?;
     Ok(Parts::built(profile))
+}
+
+/// Adds the standard library of [`WASM`] where it is missing: rustup does so by itself from
+/// `rust-toolchain.toml`, unless told not to (`RUSTUP_AUTO_INSTALL=0`).
+fn wasm_target(interrupt: &Interrupt) -> Result<()> {
+    let library = Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()))
+        .current_dir(workspace::root())
+        .args(["--print", "target-libdir", "--target", WASM])
+        .output()
+        .context("cannot ask rustc for its libraries")?;
+    if library.status.success()
+        && Path::new(String::from_utf8_lossy(&library.stdout).trim()).is_dir()
+    {
+        return Ok(());
+    }
+    eprintln!("  adding the Rust target {WASM} …");
+    let status = interrupt.run(
+        Command::new("rustup")
+            .current_dir(workspace::root())
+            .args(["target", "add", WASM])
+            .stdout(std::io::stderr()),
+    )?;
+    if !status.success() {
+        bail!("the filter needs the Rust target {WASM}: try `rustup target add {WASM}`");
+    }
+    Ok(())
 }
 
 /// Runs `cargo build` with these arguments.
