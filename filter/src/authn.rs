@@ -66,6 +66,12 @@ pub fn read(value: Option<&[u8]>) -> Result<Credential, Unauthenticated> {
     Err(Unauthenticated::basic("unknown_scheme"))
 }
 
+/// What follows `Bearer `, unread.
+pub fn after_bearer(value: &[u8]) -> Option<&[u8]> {
+    let (scheme, token) = value.split_at_checked(7)?;
+    scheme.eq_ignore_ascii_case(b"bearer ").then_some(token)
+}
+
 /// RFC 6750 `b64token`.
 fn bearer(token: &[u8]) -> Option<Credential> {
     let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(byte);

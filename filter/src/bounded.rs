@@ -1,6 +1,7 @@
 //! A map that never grows beyond its capacity, with second-chance eviction.
 
-use std::collections::{HashMap, VecDeque};
+use rustc_hash::FxHashMap;
+use std::collections::VecDeque;
 use std::hash::Hash;
 
 #[derive(Debug)]
@@ -9,10 +10,11 @@ struct Slot<V> {
     used: bool,
 }
 
+/// Its keys must be ones that no client can choose, such as marks: they are hashed without a secret.
 #[derive(Debug)]
 pub struct Bounded<K, V> {
     capacity: usize,
-    slots: HashMap<K, Slot<V>>,
+    slots: FxHashMap<K, Slot<V>>,
     /// Keys in the order of their insertion; removed keys stay until they are met.
     order: VecDeque<K>,
 }
@@ -20,7 +22,7 @@ pub struct Bounded<K, V> {
 impl<K: Copy + Eq + Hash, V> Bounded<K, V> {
     /// A capacity of 0 keeps nothing.
     pub fn new(capacity: usize) -> Self {
-        Self { capacity, slots: HashMap::new(), order: VecDeque::new() }
+        Self { capacity, slots: FxHashMap::default(), order: VecDeque::new() }
     }
 
     pub fn get(&mut self, key: &K) -> Option<&V> {

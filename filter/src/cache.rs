@@ -12,15 +12,22 @@ use crate::bounded::Bounded;
 use crate::config::CacheConfig;
 use crate::contract as pb;
 use crate::host::{Host, HostError};
+use crate::recognizer::{Mark, Recognizer};
 use entry::Entry;
 use hmac::{Hmac, Mac};
-use prost::Message;
 use sha2::Sha256;
 use std::rc::Rc;
 use watermarks::Watermarks;
 
 /// Identifies (credential, workspace, requirements, scopes) without revealing any of them.
 pub type Fingerprint = [u8; 32];
+
+/// What a question is found by: in this worker, and in all of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Key {
+    near: Option<Mark>,
+    pub far: Fingerprint,
+}
 
 /// The longest time a refusal is remembered, in ms: repeated failures must not cost a password
 /// hash each, but a new grant should be felt at once even where changes cannot be heard of.
@@ -39,7 +46,8 @@ pub struct Cache {
     prefix: String,
     /// Keyed with the process's secret, once there is one: keying costs as much as hashing.
     mac: Option<Hmac<Sha256>>,
-    l1: Bounded<Fingerprint, Entry>,
+    recognizer: Recognizer,
+    l1: Bounded<Mark, Entry>,
     pub watermarks: Watermarks,
 }
 
@@ -48,7 +56,7 @@ impl Cache {
     pub fn new(config: CacheConfig, prefix: String) -> Self {
         let l1 = Bounded::new(config.l1_entries);
         let watermarks = Watermarks::new(format!("{prefix}w/"));
-        Self { config, prefix, mac: None, l1, watermarks }
+        Self { config, prefix, mac: None, recognizer: Recognizer::default(), l1, watermarks }
     }
 
     /// Adopts the process's secret, creating it if need be. Called again on every tick: of two
@@ -66,50 +74,71 @@ impl Cache {
         }
     }
 
-    /// `None` where there is no secret: then nothing is cached.
-    pub fn fingerprint<H: Host>(
+    /// What this worker remembers of a question, which is an `AuthorizeRequest`'s bytes: protobuf
+    /// delimits every field by its length, so no two requests have the same ones.
+    pub fn recall<H: Host>(
         &mut self,
         host: &H,
-        request: &pb::AuthorizeRequest,
-    ) -> Option<Fingerprint> {
+        question: &[u8],
+        now_ms: u64,
+    ) -> Option<Rc<pb::AuthorizeResponse>> {
+        self.watermarks.refresh(host, now_ms);
+        let mark = self.recognizer.mark(host, question)?;
+        self.remembered(mark, now_ms)
+    }
+
+    fn remembered(&mut self, mark: Mark, now_ms: u64) -> Option<Rc<pb::AuthorizeResponse>> {
+        let entry = self.l1.get(&mark)?.clone();
+        if self.is_usable(&entry, now_ms) {
+            return Some(entry.answer);
+        }
+        self.l1.remove(&mark);
+        None
+    }
+
+    /// `None` where there is no secret: then nothing is cached.
+    pub fn key<H: Host>(&mut self, host: &H, question: &[u8]) -> Option<Key> {
         if self.mac.is_none() {
             self.adopt_secret(host);
         }
         let mut mac = self.mac.clone()?;
-        // Protobuf delimits every field by its length: no two requests have the same bytes.
-        mac.update(&request.encode_to_vec());
-        Some(mac.finalize().into_bytes().into())
+        mac.update(question);
+        let near = self.recognizer.mark(host, question);
+        Some(Key { near, far: mac.finalize().into_bytes().into() })
     }
 
     /// An answer that is fresh and that no known change has touched.
     pub fn find<H: Host>(
         &mut self,
         host: &H,
-        key: &Fingerprint,
+        key: &Key,
         now_ms: u64,
     ) -> Option<(Rc<pb::AuthorizeResponse>, Layer)> {
         self.watermarks.refresh(host, now_ms);
-        if let Some(entry) = self.l1.get(key).cloned() {
-            if self.is_usable(&entry, now_ms) {
-                return Some((entry.answer, Layer::Worker));
-            }
-            self.l1.remove(key);
+        if let Some(answer) = key.near.and_then(|mark| self.remembered(mark, now_ms)) {
+            return Some((answer, Layer::Worker));
         }
-        let stored = host.shared(&self.slot(key)?).ok()?;
-        let entry = Entry::decode(&stored.value, key)?;
+        let stored = host.shared(&self.slot(&key.far)?).ok()?;
+        let entry = Entry::decode(&stored.value, &key.far)?;
         if !self.is_usable(&entry, now_ms) {
             return None;
         }
         let answer = Rc::clone(&entry.answer);
-        self.l1.insert(*key, entry);
+        self.remember(key, entry);
         Some((answer, Layer::Shared))
+    }
+
+    fn remember(&mut self, key: &Key, entry: Entry) {
+        if let Some(mark) = key.near {
+            self.l1.insert(mark, entry);
+        }
     }
 
     /// Remembers an answer that was asked for at `asked_ms`, until `not_after_ms` at the latest.
     pub fn store<H: Host>(
         &mut self,
         host: &H,
-        key: Fingerprint,
+        key: &Key,
         asked_ms: u64,
         not_after_ms: Option<u64>,
         answer: &Rc<pb::AuthorizeResponse>,
@@ -127,10 +156,10 @@ impl Cache {
             return;
         }
         let entry = Entry { asked_ms, expires_ms, answer: Rc::clone(answer) };
-        if let (Some(slot), Some(bytes)) = (self.slot(&key), entry.encode(&key)) {
-            self.write_slot(host, &slot, &bytes, &key, &entry);
+        if let (Some(slot), Some(bytes)) = (self.slot(&key.far), entry.encode(&key.far)) {
+            self.write_slot(host, &slot, &bytes, &key.far, &entry);
         }
-        self.l1.insert(key, entry);
+        self.remember(key, entry);
     }
 
     /// Writes unless another worker has put a newer answer for the same key there.

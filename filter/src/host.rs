@@ -9,8 +9,7 @@ pub mod envoy;
 #[cfg(target_arch = "wasm32")]
 mod exports;
 
-/// A header list in its order, names in lower case, pseudo-headers included.
-pub type Headers = Vec<(Vec<u8>, Vec<u8>)>;
+pub use crate::headers::Headers;
 
 /// A status other than `Ok` of a host function (proxy-wasm ABI 0.2.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -22,12 +22,14 @@ pub mod cache;
 pub mod catalogue;
 pub mod config;
 pub mod gate;
+pub mod headers;
 pub mod host;
 pub mod metrics;
 #[cfg(test)]
 mod mock;
 pub mod operation;
 pub mod policy_client;
+mod recognizer;
 pub mod refusal;
 pub mod reply;
 pub mod requirement;

@@ -14,6 +14,8 @@ pub struct State {
     pub request: RefCell<Headers>,
     pub response: RefCell<Headers>,
     pub request_body: RefCell<Vec<u8>>,
+    /// How often a body was replaced.
+    pub bodies_set: Cell<u32>,
     pub response_body: RefCell<Vec<u8>>,
     pub resumed: RefCell<Vec<(ContextId, Direction)>>,
     pub replies: RefCell<Vec<(ContextId, LocalReply)>>,
@@ -90,12 +92,11 @@ impl Mock {
 }
 
 pub fn pairs(headers: &[(&str, &str)]) -> Headers {
-    headers.iter().map(|(n, v)| (n.as_bytes().to_vec(), v.as_bytes().to_vec())).collect()
+    headers.iter().copied().collect()
 }
 
 fn value(headers: &Headers, name: &str) -> Option<String> {
-    let (_, value) = headers.iter().find(|(other, _)| other == name.as_bytes())?;
-    Some(String::from_utf8_lossy(value).into_owned())
+    headers.get(name.as_bytes()).map(|value| String::from_utf8_lossy(value).into_owned())
 }
 
 impl Host for Mock {
@@ -115,13 +116,14 @@ impl Host for Mock {
 
     fn set_header(&self, of: Direction, name: &str, value: &[u8]) -> Result<(), HostError> {
         let mut headers = self.map(of).borrow_mut();
-        headers.retain(|(other, _)| other != name.as_bytes());
-        headers.push((name.as_bytes().to_vec(), value.to_vec()));
+        *headers = headers.iter().filter(|(other, _)| *other != name.as_bytes()).collect();
+        headers.push(name.as_bytes(), value);
         Ok(())
     }
 
     fn remove_header(&self, of: Direction, name: &[u8]) -> Result<(), HostError> {
-        self.map(of).borrow_mut().retain(|(other, _)| other != name);
+        let mut headers = self.map(of).borrow_mut();
+        *headers = headers.iter().filter(|(other, _)| *other != name).collect();
         Ok(())
     }
 
@@ -131,6 +133,7 @@ impl Host for Mock {
     }
 
     fn set_body(&self, of: Direction, body: &[u8]) -> Result<(), HostError> {
+        self.0.bodies_set.set(self.0.bodies_set.get() + 1);
         *self.buffer(of).borrow_mut() = body.to_vec();
         Ok(())
     }

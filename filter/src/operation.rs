@@ -4,6 +4,7 @@
 //! the gate (credentials, cache, policy calls, responses) consumes them and knows nothing of
 //! MLflow's paths.
 
+use crate::headers::Headers;
 use crate::requirement::{Action, ReferenceKind, Requirement, ResourceType, Scope};
 
 /// A request head as the proxy shows it. Bytes, because a client chooses them.
@@ -13,7 +14,7 @@ pub struct RawHead<'a> {
     /// `:path`, with the query.
     pub path: &'a [u8],
     /// All headers in their order, pseudo-headers included, names in lower case.
-    pub headers: &'a [(Vec<u8>, Vec<u8>)],
+    pub headers: &'a Headers,
     /// No body follows.
     pub end_of_stream: bool,
 }

@@ -95,9 +95,9 @@ impl PolicyClient {
 
 /// The part of the request that the decision depends on: everything but `info`, `min_revision`
 /// and the intent.
-pub fn authorize_request(operation: &Operation, who: &pb::Subject) -> pb::AuthorizeRequest {
+pub fn authorize_request(operation: &Operation, who: pb::Subject) -> pb::AuthorizeRequest {
     pb::AuthorizeRequest {
-        subject: Some(who.clone()),
+        subject: Some(who),
         workspace: operation.workspace.clone().unwrap_or_default(),
         requirements: operation.requirements.iter().map(Into::into).collect(),
         scopes: operation.scopes.iter().map(Into::into).collect(),

@@ -3,7 +3,7 @@
 use crate::gate::Gate;
 use crate::host::{ContextId, Direction, Flow, Host, Token};
 use crate::worker::Worker;
-use std::collections::HashMap;
+use rustc_hash::FxHashMap;
 
 /// How often the root sweeps, in ms.
 const TICK_MS: u32 = 100;
@@ -23,17 +23,19 @@ struct Stream {
     gate: Gate,
 }
 
+/// Contexts and tokens are numbered by the proxy, so their maps need no defence against keys that
+/// a client chose.
 #[derive(Debug)]
 pub struct Vm<H> {
     host: H,
     /// `None` until configured, or where the configuration was refused.
-    roots: HashMap<ContextId, Option<Worker>>,
-    streams: HashMap<ContextId, Stream>,
+    roots: FxHashMap<ContextId, Option<Worker>>,
+    streams: FxHashMap<ContextId, Stream>,
 }
 
 impl<H: Host> Vm<H> {
     pub fn new(host: H) -> Self {
-        Self { host, roots: HashMap::new(), streams: HashMap::new() }
+        Self { host, roots: FxHashMap::default(), streams: FxHashMap::default() }
     }
 
     /// A context without a parent is a root.

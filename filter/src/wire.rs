@@ -1,27 +1,32 @@
 //! The ABI's serialisation of header lists: a count, the lengths of each pair, then the bytes,
 //! each ended by NUL. Little endian.
 
-use crate::host::Headers;
+use crate::headers::{Headers, Span};
 
-/// `None` where the bytes are not a well-formed list.
-pub fn decode_pairs(bytes: &[u8]) -> Option<Headers> {
+/// `None` where the bytes are not a well-formed list. The list keeps the bytes as they came.
+pub fn decode_pairs(bytes: Vec<u8>) -> Option<Headers> {
     if bytes.is_empty() {
         return Some(Headers::new());
     }
-    let (count, rest) = take_u32(bytes)?;
+    let (count, rest) = take_u32(&bytes)?;
     let count = usize::try_from(count).ok()?;
-    let (mut lengths, mut data) = rest.split_at_checked(count.checked_mul(8)?)?;
-    let mut pairs = Headers::with_capacity(count);
+    let (mut lengths, data) = rest.split_at_checked(count.checked_mul(8)?)?;
+    let mut at = bytes.len().checked_sub(data.len())?;
+    let mut spans = Vec::with_capacity(count);
     for _ in 0..count {
         let (name_length, rest) = take_u32(lengths)?;
         let (value_length, rest) = take_u32(rest)?;
         lengths = rest;
-        let (name, rest) = take_string(data, name_length)?;
-        let (value, rest) = take_string(rest, value_length)?;
-        data = rest;
-        pairs.push((name.to_vec(), value.to_vec()));
+        let mut take = |length: u32| {
+            let end = at.checked_add(usize::try_from(length).ok()?)?;
+            let span = (at, end);
+            // Each string is ended by a NUL, which must be there too.
+            at = end.checked_add(1)?;
+            (at <= bytes.len()).then_some(span)
+        };
+        spans.push(Span { name: take(name_length)?, value: take(value_length)? });
     }
-    Some(pairs)
+    Some(Headers::from_buffer(bytes, spans))
 }
 
 pub fn encode_pairs<'a>(pairs: impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone) -> Vec<u8> {
@@ -46,11 +51,6 @@ fn take_u32(bytes: &[u8]) -> Option<(u32, &[u8])> {
     Some((u32::from_le_bytes(*head), rest))
 }
 
-fn take_string(bytes: &[u8], length: u32) -> Option<(&[u8], &[u8])> {
-    let (string, rest) = bytes.split_at_checked(usize::try_from(length).ok()?)?;
-    Some((string, rest.split_first()?.1))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -58,20 +58,18 @@ mod tests {
     #[test]
     fn a_list_survives_the_round_trip_byte_for_byte() {
         let pairs: [(&[u8], &[u8]); 3] = [(b":path", b"/caf\xe9"), (b"x", b""), (b"x", b"a\0b")];
-        let decoded = decode_pairs(&encode_pairs(pairs.into_iter())).unwrap();
+        let decoded = decode_pairs(encode_pairs(pairs.into_iter())).unwrap();
         assert_eq!(decoded.len(), 3);
-        for (got, (name, value)) in decoded.iter().zip(pairs) {
-            assert_eq!((got.0.as_slice(), got.1.as_slice()), (name, value));
-        }
+        assert!(decoded.iter().eq(pairs));
     }
 
     #[test]
     fn truncated_or_lying_lists_are_refused_and_not_read_past() {
         let good = encode_pairs([(b"name".as_slice(), b"value".as_slice())].into_iter());
         for cut in 1..good.len() {
-            assert_eq!(decode_pairs(&good[..cut]), None, "cut at {cut}");
+            assert_eq!(decode_pairs(good[..cut].to_vec()), None, "cut at {cut}");
         }
-        assert_eq!(decode_pairs(&[0xff; 12]), None);
-        assert_eq!(decode_pairs(&[]), Some(vec![]));
+        assert_eq!(decode_pairs(vec![0xff; 12]), None);
+        assert_eq!(decode_pairs(Vec::new()), Some(Headers::new()));
     }
 }

@@ -1,9 +1,9 @@
 //! What the requests of one worker and one configuration share: settings, cache, and the calls
 //! that are under way.
 
-use crate::authn::Unauthenticated;
 use crate::authn::issuers::Issuers;
-use crate::cache::{Cache, Fingerprint};
+use crate::authn::{self, Unauthenticated};
+use crate::cache::{Cache, Fingerprint, Key};
 use crate::config::{Config, ConfigError};
 use crate::contract as pb;
 use crate::gate::PAGE_TIMEOUT_MS;
@@ -16,6 +16,7 @@ use crate::surface::SurfaceSettings;
 use crate::vm::GrpcEvent;
 use crate::watch::{Means, Watch, shared_keys};
 use prost::Message;
+use rustc_hash::FxHashMap;
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -26,7 +27,7 @@ struct Flight {
     method: Method,
     waiters: Vec<ContextId>,
     /// Set where the answer may be shared and remembered.
-    key: Option<Fingerprint>,
+    key: Option<Key>,
     not_after_ms: Option<u64>,
     started_ms: u64,
 }
@@ -57,7 +58,7 @@ pub struct Question<'a, M> {
     pub method: Method,
     pub message: &'a M,
     /// Set where other requests may wait for, and use, the same answer.
-    pub key: Option<Fingerprint>,
+    pub key: Option<Key>,
     /// When the credential ends, in ms since the epoch.
     pub not_after_ms: Option<u64>,
 }
@@ -81,10 +82,10 @@ pub struct Worker {
     pub sees_bodies: bool,
     /// The headers of a held request were seen to have gone on: no buffer filter follows.
     pub leaks_headers: bool,
-    flights: HashMap<Token, Flight>,
+    flights: FxHashMap<Token, Flight>,
     by_key: HashMap<Fingerprint, Token>,
     /// Further pages that are awaited. The proxy numbers them apart from calls.
-    pages: HashMap<Token, ContextId>,
+    pages: FxHashMap<Token, ContextId>,
 }
 
 impl Worker {
@@ -108,9 +109,9 @@ impl Worker {
             config,
             sees_bodies: false,
             leaks_headers: false,
-            flights: HashMap::new(),
+            flights: FxHashMap::default(),
             by_key: HashMap::new(),
-            pages: HashMap::new(),
+            pages: FxHashMap::default(),
         })
     }
 
@@ -175,7 +176,7 @@ impl Worker {
         waiter: ContextId,
         question: &Question<'_, M>,
     ) -> Result<(), HostError> {
-        if let Some(token) = question.key.and_then(|key| self.by_key.get(&key).copied())
+        if let Some(token) = question.key.and_then(|key| self.by_key.get(&key.far).copied())
             && let Some(flight) = self.flights.get_mut(&token)
         {
             flight.waiters.push(waiter);
@@ -193,7 +194,7 @@ impl Worker {
             log::warn!("policy server: {:?} could not be sent: {error:?}", question.method);
         })?;
         if let Some(key) = question.key {
-            self.by_key.insert(key, token);
+            self.by_key.insert(key.far, token);
         }
         self.flights.insert(
             token,
@@ -248,6 +249,15 @@ impl Worker {
         Some((answered, waiter))
     }
 
+    /// Whose an `Authorization` is, if it holds a JWT that was verified before: then it need not
+    /// even be read.
+    pub fn recall<H: Host>(&mut self, host: &H, authorization: &[u8]) -> Option<pb::Subject> {
+        let token = authn::after_bearer(authorization)?;
+        let known = self.issuers.recall(host, token, host.now_ms())?;
+        self.metrics.count(host, Count::JwtVerified);
+        Some(known)
+    }
+
     /// The identity that a JWT proves.
     pub fn verify<H: Host>(
         &mut self,
@@ -285,7 +295,7 @@ impl Worker {
         match (&answered, flight.key) {
             (Answered::Authorized(answer), Some(key)) => {
                 let asked = flight.started_ms;
-                self.cache.store(host, key, asked, flight.not_after_ms, answer);
+                self.cache.store(host, &key, asked, flight.not_after_ms, answer);
             }
             (Answered::Failed, _) => {
                 self.metrics.count(host, Count::PolicyErrors);
@@ -319,7 +329,7 @@ impl Worker {
     fn remove(&mut self, token: Token) -> Option<Flight> {
         let flight = self.flights.remove(&token)?;
         if let Some(key) = flight.key {
-            self.by_key.remove(&key);
+            self.by_key.remove(&key.far);
         }
         Some(flight)
     }
@@ -331,8 +341,8 @@ fn page_head(sent: &Headers, request: &Forward) -> Headers {
     const OWN: &[&[u8]] =
         &[b":path", b"content-length", b"transfer-encoding", b"connection", b"expect", b"te"];
     let query = request.path.split_once('?').map(|(_, query)| query);
-    let mut headers: Headers = Vec::new();
-    for (name, value) in sent {
+    let mut headers = Headers::new();
+    for (name, value) in sent.iter() {
         if name == b":path" {
             // Envoy may have rewritten the path on the way: only the query is ours.
             let path = value.split(|&byte| byte == b'?').next().unwrap_or_default();
@@ -341,13 +351,13 @@ fn page_head(sent: &Headers, request: &Forward) -> Headers {
                 target.push(b'?');
                 target.extend_from_slice(query.as_bytes());
             }
-            headers.push((name.clone(), target));
-        } else if !OWN.contains(&name.as_slice()) {
-            headers.push((name.clone(), value.clone()));
+            headers.push(name, &target);
+        } else if !OWN.contains(&name) {
+            headers.push(name, value);
         }
     }
     if let Some(body) = &request.body {
-        headers.push((b"content-length".to_vec(), body.len().to_string().into_bytes()));
+        headers.push(b"content-length", body.len().to_string().as_bytes());
     }
     headers
 }

@@ -26,11 +26,7 @@ struct Accepted {
 }
 
 fn accepted(request: &Request) -> Option<Accepted> {
-    let headers: Vec<(Vec<u8>, Vec<u8>)> = request
-        .content_type
-        .iter()
-        .map(|value| (b"content-type".to_vec(), value.as_bytes().to_vec()))
-        .collect();
+    let headers = request.content_type.iter().map(|value| ("content-type", value)).collect();
     let head = RawHead {
         method: request.method.as_bytes(),
         path: &request.target,

@@ -23,13 +23,13 @@ enum Outcome {
 fn outcome(request: &Value) -> Outcome {
     let text = |key: &str| request[key].as_str().unwrap_or_default();
     let body = STANDARD.decode(text("body")).expect("a body in base64");
-    let headers: Vec<(Vec<u8>, Vec<u8>)> = request["headers"]
+    let headers = request["headers"]
         .as_array()
         .into_iter()
         .flatten()
         .map(|pair| {
             let part = |at: usize| pair[at].as_str().unwrap_or_default();
-            (part(0).to_lowercase().into_bytes(), part(1).as_bytes().to_vec())
+            (part(0).to_lowercase(), part(1))
         })
         .collect();
     let head = RawHead {

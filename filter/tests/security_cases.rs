@@ -16,8 +16,7 @@ fn send(
     headers: &[(&str, &[u8])],
     body: Option<&[u8]>,
 ) -> Result<Operation, Refusal> {
-    let headers: Vec<(Vec<u8>, Vec<u8>)> =
-        headers.iter().map(|(name, value)| (name.as_bytes().to_vec(), value.to_vec())).collect();
+    let headers = headers.iter().copied().collect();
     let head = RawHead {
         method: method.as_bytes(),
         path: path.as_bytes(),
@@ -186,7 +185,7 @@ fn a_body_that_reads_in_two_ways_is_refused() {
     let escaped =
         post("/api/2.0/mlflow/experiments/update", r#"{"experiment\u005fid":"1"}"#).unwrap();
     assert!(needs(&escaped, Experiment, Update, "1"));
-    assert_eq!(escaped.forward.body.as_deref(), Some(&br#"{"experiment_id":"1"}"#[..]));
+    assert_eq!(escaped.forward.body.as_deref(), Some(&br#"{"experiment_id": "1"}"#[..]));
 }
 
 #[test]

@@ -6,12 +6,17 @@ use mlgate_filter::operation::{BodyNeed, Operation, RawHead};
 use mlgate_filter::surface::{Reading, SurfaceSettings, read_head};
 
 type Input<'a> = (u8, &'a [u8], Vec<(&'a [u8], &'a [u8])>, Option<&'a [u8]>);
-type Headers = Vec<(Vec<u8>, Vec<u8>)>;
+use mlgate_filter::headers::Headers;
 
 const METHODS: [&[u8]; 8] =
     [b"GET", b"POST", b"PUT", b"PATCH", b"DELETE", b"HEAD", b"OPTIONS", b"get"];
 
-fn operation(method: &[u8], path: &[u8], headers: &Headers, body: Option<&[u8]>) -> Option<Operation> {
+fn operation(
+    method: &[u8],
+    path: &[u8],
+    headers: &Headers,
+    body: Option<&[u8]>,
+) -> Option<Operation> {
     let head = RawHead { method, path, headers, end_of_stream: body.is_none() };
     match read_head(&SurfaceSettings::default(), head).ok()? {
         Reading::Routed(routed) => {
@@ -29,9 +34,8 @@ fn operation(method: &[u8], path: &[u8], headers: &Headers, body: Option<&[u8]>)
 
 fuzz_target!(|input: Input<'_>| {
     let method = METHODS[usize::from(input.0) % METHODS.len()];
-    let mut headers: Headers =
-        input.2.iter().take(8).map(|(name, value)| (name.to_vec(), value.to_vec())).collect();
-    headers.push((b"content-type".to_vec(), b"application/json".to_vec()));
+    let mut headers: Headers = input.2.iter().take(8).copied().collect();
+    headers.push(b"content-type", b"application/json");
     let Some(first) = operation(method, input.1, &headers, input.3) else { return };
     let body = first.forward.body.clone().or_else(|| input.3.map(<[u8]>::to_vec));
     let again = operation(method, first.forward.path.as_bytes(), &headers, body.as_deref())

@@ -8,8 +8,8 @@ use crate::bounded::Bounded;
 use crate::config::{ConfigError, Issuer, JwtConfig};
 use crate::contract as pb;
 use crate::host::Host;
+use crate::recognizer::{Mark, Recognizer};
 use pb::subject::Kind;
-use sha2::{Digest, Sha256};
 
 /// Verified tokens that a worker remembers.
 const REMEMBERED: usize = 1024;
@@ -22,8 +22,9 @@ const CHECKS_PER_SECOND: u32 = 4_000;
 pub struct Issuers {
     leeway: u64,
     issuers: Vec<Known>,
-    /// By the token's SHA-256: the token itself is kept nowhere.
-    verified: Bounded<[u8; 32], pb::VerifiedIdentity>,
+    recognizer: Recognizer,
+    /// The tokens themselves are kept nowhere.
+    verified: Bounded<Mark, pb::VerifiedIdentity>,
     second: u64,
     checks: u32,
 }
@@ -52,6 +53,7 @@ impl Issuers {
         Ok(Self {
             leeway: config.map_or(0, |jwt| jwt.leeway_seconds),
             issuers,
+            recognizer: Recognizer::default(),
             verified: Bounded::new(REMEMBERED),
             second: 0,
             checks: 0,
@@ -90,16 +92,22 @@ impl Issuers {
         token: &str,
         now_ms: u64,
     ) -> Result<pb::Subject, Unauthenticated> {
-        let now = now_ms / 1000;
-        let digest: [u8; 32] = Sha256::digest(token).into();
-        if let Some(identity) = self.verified.get(&digest)
-            && u64::try_from(identity.expires_at).is_ok_and(|expiry| now < expiry)
-        {
-            return Ok(subject(Kind::Verified(identity.clone())));
+        if let Some(known) = self.recall(host, token.as_bytes(), now_ms) {
+            return Ok(known);
         }
-        let identity = self.check(host, token, now)?;
-        self.verified.insert(digest, identity.clone());
+        let identity = self.check(host, token, now_ms / 1000)?;
+        if let Some(mark) = self.recognizer.mark(host, token.as_bytes()) {
+            self.verified.insert(mark, identity.clone());
+        }
         Ok(subject(Kind::Verified(identity)))
+    }
+
+    /// The same for a token that was verified before and has not ended.
+    pub fn recall<H: Host>(&mut self, host: &H, token: &[u8], now_ms: u64) -> Option<pb::Subject> {
+        let mark = self.recognizer.mark(host, token)?;
+        let identity = self.verified.get(&mark)?;
+        let ends = u64::try_from(identity.expires_at).ok()?;
+        (now_ms / 1000 < ends).then(|| subject(Kind::Verified(identity.clone())))
     }
 
     fn check<H: Host>(

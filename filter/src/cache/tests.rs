@@ -1,6 +1,7 @@
 use super::watermarks::{Change, user_scope};
 use super::*;
 use crate::mock::Mock;
+use prost::Message;
 
 const ALICE: &str = "alice";
 
@@ -29,15 +30,15 @@ fn answer(outcome: pb::Outcome, revision: u64) -> Rc<pb::AuthorizeResponse> {
 }
 
 /// One worker that has stored an answer of revision 10 a moment ago.
-fn stored(host: &Mock) -> (Cache, Fingerprint) {
+fn stored(host: &Mock) -> (Cache, Key) {
     let mut cache = cache();
-    let key = cache.fingerprint(host, &request("secret", "")).unwrap();
+    let key = cache.key(host, &request("secret", "").encode_to_vec()).unwrap();
     let answer = answer(pb::Outcome::Allowed, 10);
-    cache.store(host, key, host.now_ms(), None, &answer);
+    cache.store(host, &key, host.now_ms(), None, &answer);
     (cache, key)
 }
 
-fn found(cache: &mut Cache, host: &Mock, key: &Fingerprint) -> Option<Layer> {
+fn found(cache: &mut Cache, host: &Mock, key: &Key) -> Option<Layer> {
     cache.find(host, key, host.now_ms()).map(|(_, layer)| layer)
 }
 
@@ -54,16 +55,33 @@ fn an_answer_is_found_by_the_worker_that_asked_and_by_the_others() {
     let (mut first, key) = stored(&host);
     assert_eq!(found(&mut first, &host, &key), Some(Layer::Worker));
     let mut second = cache();
-    assert_eq!(second.fingerprint(&host, &request("secret", "")), Some(key));
-    assert_eq!(found(&mut second, &host, &key), Some(Layer::Shared));
-    assert_eq!(found(&mut second, &host, &key), Some(Layer::Worker));
+    let other = second.key(&host, &request("secret", "").encode_to_vec()).unwrap();
+    assert_eq!(other.far, key.far);
+    assert_eq!(found(&mut second, &host, &other), Some(Layer::Shared));
+    assert_eq!(found(&mut second, &host, &other), Some(Layer::Worker));
+}
+
+#[test]
+fn what_a_worker_has_asked_is_recalled_without_shared_data() {
+    let host = Mock::new();
+    let (mut cache, _) = stored(&host);
+    host.0.shared.borrow_mut().clear();
+    let mut recalled = |request: &pb::AuthorizeRequest| {
+        cache.recall(&host, &request.encode_to_vec(), host.now_ms()).is_some()
+    };
+    assert!(recalled(&request("secret", "")));
+    assert!(!recalled(&request("secret2", "")));
+    assert!(!recalled(&request("secret", "team")));
+    host.advance(60_000);
+    assert!(cache.recall(&host, &request("secret", "").encode_to_vec(), host.now_ms()).is_none());
 }
 
 #[test]
 fn no_two_questions_share_a_fingerprint() {
     let host = Mock::new();
     let mut cache = cache();
-    let mut of = |request: &pb::AuthorizeRequest| cache.fingerprint(&host, request).unwrap();
+    let mut of =
+        |request: &pb::AuthorizeRequest| cache.key(&host, &request.encode_to_vec()).unwrap();
     let one = of(&request("ab", "c"));
     assert_ne!(one, of(&request("a", "bc")));
     assert_ne!(one, of(&request("ab", "")));
@@ -125,7 +143,7 @@ fn a_change_voids_what_depends_on_it_in_every_worker_and_nothing_else() {
     hear(&host);
     let (mut cache, key) = stored(&host);
     let mut other = self::cache();
-    let _ = other.fingerprint(&host, &request("secret", ""));
+    let _ = other.key(&host, &request("secret", "").encode_to_vec());
     let mut stream = self::cache();
     let change = |revision, name: &str| Change::Scopes { revision, scopes: vec![user_scope(name)] };
     stream.watermarks.apply(&host, &change(11, "bob"));
@@ -148,10 +166,10 @@ fn an_answer_that_was_overtaken_on_its_way_is_not_used() {
     let mut cache = cache();
     let change = Change::Scopes { revision: 11, scopes: vec![user_scope(ALICE)] };
     cache.watermarks.apply(&host, &change);
-    let key = cache.fingerprint(&host, &request("secret", "")).unwrap();
-    cache.store(&host, key, host.now_ms(), None, &answer(pb::Outcome::Allowed, 10));
+    let key = cache.key(&host, &request("secret", "").encode_to_vec()).unwrap();
+    cache.store(&host, &key, host.now_ms(), None, &answer(pb::Outcome::Allowed, 10));
     assert!(found(&mut cache, &host, &key).is_none());
-    cache.store(&host, key, host.now_ms(), None, &answer(pb::Outcome::Allowed, 11));
+    cache.store(&host, &key, host.now_ms(), None, &answer(pb::Outcome::Allowed, 11));
     assert!(found(&mut cache, &host, &key).is_some());
 }
 
@@ -188,8 +206,8 @@ fn a_stream_without_a_reset_dates_nothing() {
 fn an_answer_from_before_the_stream_is_not_dated_by_it() {
     let host = Mock::new();
     let mut cache = cache();
-    let key = cache.fingerprint(&host, &request("secret", "")).unwrap();
-    cache.store(&host, key, host.now_ms(), None, &answer(pb::Outcome::Allowed, 9));
+    let key = cache.key(&host, &request("secret", "").encode_to_vec()).unwrap();
+    cache.store(&host, &key, host.now_ms(), None, &answer(pb::Outcome::Allowed, 9));
     hear(&host);
     assert!(found(&mut cache, &host, &key).is_none());
 }
@@ -199,9 +217,9 @@ fn refusals_are_kept_briefly_and_failures_not_at_all() {
     let host = Mock::new();
     hear(&host);
     let mut cache = cache();
-    let key = cache.fingerprint(&host, &request("secret", "")).unwrap();
+    let key = cache.key(&host, &request("secret", "").encode_to_vec()).unwrap();
     for outcome in [pb::Outcome::Denied, pb::Outcome::Unauthenticated] {
-        cache.store(&host, key, host.now_ms(), None, &answer(outcome, 10));
+        cache.store(&host, &key, host.now_ms(), None, &answer(outcome, 10));
         assert!(found(&mut cache, &host, &key).is_some());
         host.advance(REFUSAL_TTL_MS);
         assert!(found(&mut cache, &host, &key).is_none());
@@ -213,7 +231,7 @@ fn refusals_are_kept_briefly_and_failures_not_at_all() {
         pb::Outcome::BadWorkspace,
         pb::Outcome::Unspecified,
     ] {
-        cache.store(&host, key, host.now_ms(), None, &answer(outcome, 10));
+        cache.store(&host, &key, host.now_ms(), None, &answer(outcome, 10));
         assert!(found(&mut cache, &host, &key).is_none(), "{outcome:?}");
     }
 }
@@ -223,9 +241,9 @@ fn nothing_outlives_its_credential() {
     let host = Mock::new();
     hear(&host);
     let mut cache = cache();
-    let key = cache.fingerprint(&host, &request("secret", "")).unwrap();
+    let key = cache.key(&host, &request("secret", "").encode_to_vec()).unwrap();
     let ends = host.now_ms() + 500;
-    cache.store(&host, key, host.now_ms(), Some(ends), &answer(pb::Outcome::Allowed, 10));
+    cache.store(&host, &key, host.now_ms(), Some(ends), &answer(pb::Outcome::Allowed, 10));
     host.advance(499);
     assert!(found(&mut cache, &host, &key).is_some());
     host.advance(1);
@@ -236,7 +254,7 @@ fn nothing_outlives_its_credential() {
 fn foreign_and_damaged_bytes_in_a_slot_are_no_answer() {
     let host = Mock::new();
     let (cache, key) = stored(&host);
-    let slot = cache.slot(&key).unwrap();
+    let slot = cache.slot(&key.far).unwrap();
     let good = host.shared(&slot).unwrap().value;
     let mut other_key = good.clone();
     other_key[10] ^= 1;
@@ -245,7 +263,8 @@ fn foreign_and_damaged_bytes_in_a_slot_are_no_answer() {
     for bytes in [&b"poison"[..], b"", &good[..40], &good[..good.len() - 1], &other_key, &huge] {
         host.set_shared(&slot, bytes, None).unwrap();
         let mut worker = self::cache();
-        assert_eq!(worker.fingerprint(&host, &request("secret", "")), Some(key));
+        let key = worker.key(&host, &request("secret", "").encode_to_vec()).unwrap();
+        assert_eq!(cache.slot(&key.far).unwrap(), slot);
         assert!(found(&mut worker, &host, &key).is_none(), "{} bytes", bytes.len());
     }
 }
@@ -256,8 +275,8 @@ fn a_flood_of_keys_uses_no_more_than_the_slots() {
     let config = CacheConfig { slots: 16, l1_entries: 4, ..CacheConfig::default() };
     let mut cache = Cache::new(config, "mlgate/test/".to_owned());
     for index in 0..500 {
-        let key = cache.fingerprint(&host, &request(&index.to_string(), "")).unwrap();
-        cache.store(&host, key, host.now_ms(), None, &answer(pb::Outcome::Allowed, 10));
+        let key = cache.key(&host, &request(&index.to_string(), "").encode_to_vec()).unwrap();
+        cache.store(&host, &key, host.now_ms(), None, &answer(pb::Outcome::Allowed, 10));
     }
     let slots = host.0.shared.borrow().keys().filter(|key| key.contains("/d/")).count();
     assert!(slots <= 16, "{slots}");
@@ -268,7 +287,7 @@ fn switched_off_it_stores_nothing() {
     let host = Mock::new();
     let config = CacheConfig { slots: 0, l1_entries: 0, ..CacheConfig::default() };
     let mut cache = Cache::new(config, "mlgate/test/".to_owned());
-    let key = cache.fingerprint(&host, &request("secret", "")).unwrap();
-    cache.store(&host, key, host.now_ms(), None, &answer(pb::Outcome::Allowed, 10));
+    let key = cache.key(&host, &request("secret", "").encode_to_vec()).unwrap();
+    cache.store(&host, &key, host.now_ms(), None, &answer(pb::Outcome::Allowed, 10));
     assert!(found(&mut cache, &host, &key).is_none());
 }

@@ -2,6 +2,7 @@
 
 use super::plan::Response;
 use super::{CredentialHeader, GRACE_MS, Gate, Permit, State, Step, head};
+use crate::cache::{Key, Layer};
 use crate::config::BodyMode;
 use crate::contract as pb;
 use crate::host::{Direction, Flow, Host, HostError, LocalReply};
@@ -14,6 +15,8 @@ use crate::surface::Administration;
 use crate::surface::narrow::{Narrowed, narrow};
 use crate::worker::{Answered, Question, Worker};
 use pb::Outcome;
+use prost::Message;
+use std::rc::Rc;
 
 /// What is being waited for.
 pub struct Pending {
@@ -46,19 +49,20 @@ impl Gate {
         need: BodyNeed,
     ) -> Step {
         self.route = operation.route;
-        let mut request = policy_client::authorize_request(&operation, &who);
+        let mut request = policy_client::authorize_request(&operation, who);
         let intent = policy_client::intent(&operation.effects);
         // Every creation has an intent of its own, so its answer is nobody else's.
         let key = match intent {
             Some(_) => None,
-            None => worker.cache.fingerprint(host, &request),
+            None => match known(worker, host, &request) {
+                Known::Answer(answer, layer) => {
+                    worker.metrics.count(host, layer.into());
+                    let who = request.subject.unwrap_or_default();
+                    return self.conclude(worker, host, operation, &who, need, &answer);
+                }
+                Known::Nothing(key) => key,
+            },
         };
-        let now_ms = host.now_ms();
-        let known = key.and_then(|key| worker.cache.find(host, &key, now_ms));
-        if let Some((answer, layer)) = known {
-            worker.metrics.count(host, layer.into());
-            return self.conclude(worker, host, operation, &who, need, &answer);
-        }
         worker.metrics.count(host, Count::Miss);
         request.intent = intent;
         request.min_revision = worker.cache.watermarks.revision();
@@ -67,9 +71,10 @@ impl Gate {
             method: Method::Authorize,
             message: &request,
             key,
-            not_after_ms: policy_client::credential_expiry_ms(&who),
+            not_after_ms: request.subject.as_ref().and_then(policy_client::credential_expiry_ms),
         };
         let asked = worker.ask(host, self.id, &question);
+        let who = request.subject.unwrap_or_default();
         self.wait(
             worker,
             host,
@@ -323,6 +328,26 @@ impl Gate {
     }
 }
 
+/// What the cache says of a question.
+enum Known {
+    Answer(Rc<pb::AuthorizeResponse>, Layer),
+    /// With what its answer will be remembered by.
+    Nothing(Option<Key>),
+}
+
+fn known<H: Host>(worker: &mut Worker, host: &H, request: &pb::AuthorizeRequest) -> Known {
+    let question = request.encode_to_vec();
+    let now_ms = host.now_ms();
+    if let Some(answer) = worker.cache.recall(host, &question, now_ms) {
+        return Known::Answer(answer, Layer::Worker);
+    }
+    let key = worker.cache.key(host, &question);
+    match key.and_then(|key| worker.cache.find(host, &key, now_ms)) {
+        Some((answer, layer)) => Known::Answer(answer, layer),
+        None => Known::Nothing(key),
+    }
+}
+
 /// `10.0.0.1:80` and `[::1]:80` without their ports.
 fn without_port(address: &str) -> &str {
     match address.rsplit_once(':') {
@@ -355,11 +380,11 @@ fn code(reason: &str) -> &str {
     }
 }
 
-impl From<crate::cache::Layer> for Count {
-    fn from(layer: crate::cache::Layer) -> Self {
+impl From<Layer> for Count {
+    fn from(layer: Layer) -> Self {
         match layer {
-            crate::cache::Layer::Worker => Self::HitWorker,
-            crate::cache::Layer::Shared => Self::HitShared,
+            Layer::Worker => Self::HitWorker,
+            Layer::Shared => Self::HitShared,
         }
     }
 }

@@ -48,10 +48,7 @@ impl Head {
 
     /// The first value of a header.
     pub fn value(&self, name: &[u8]) -> Option<&[u8]> {
-        self.headers
-            .iter()
-            .find(|(other, _)| other.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value.as_slice())
+        self.headers.get(name)
     }
 
     pub fn method(&self) -> &[u8] {
@@ -90,7 +87,7 @@ impl Head {
 
     /// Takes out what the client may not say, and the credential with it.
     pub fn strip<H: Host>(&self, host: &H, from: CredentialHeader) -> Result<(), HostError> {
-        for (name, _) in &self.headers {
+        for (name, _) in self.headers.iter() {
             let is_credential =
                 folds_to(name, AUTHORIZATION) && from == CredentialHeader::Authorization;
             if is_credential || is_stripped(name) {

@@ -109,10 +109,8 @@ impl Plan {
     }
 
     pub(super) fn head_refused(&self, headers: &Headers, status: u16) -> Option<&'static str> {
-        let value = |name: &[u8]| {
-            headers.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_slice())
-        };
-        match is_rewritable(status, value(b"content-encoding"), value(b"content-type")) {
+        let (encoding, kind) = (headers.get(b"content-encoding"), headers.get(b"content-type"));
+        match is_rewritable(status, encoding, kind) {
             Ok(_) => None,
             Err(error) => Some(reason(&error)),
         }

@@ -359,8 +359,7 @@ impl Gate {
 }
 
 fn status_of(headers: &Headers) -> Option<u16> {
-    let (_, value) = headers.iter().find(|(name, _)| name == b":status")?;
-    std::str::from_utf8(value).ok()?.parse().ok()
+    std::str::from_utf8(headers.get(b":status")?).ok()?.parse().ok()
 }
 
 fn cut_short(plan: &mut Plan) -> Result<Next, ResponseError> {

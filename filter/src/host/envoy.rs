@@ -116,7 +116,7 @@ impl Host for Envoy {
         // SAFETY: `fetch` passes pointers to live locals.
         let bytes =
             fetch(|data, size| unsafe { proxy_get_header_map_pairs(map_of(of), data, size) })?;
-        wire::decode_pairs(&bytes).ok_or(HostError::BadArgument)
+        wire::decode_pairs(bytes).ok_or(HostError::BadArgument)
     }
 
     fn set_header(&self, of: Direction, name: &str, value: &[u8]) -> Result<(), HostError> {
@@ -290,9 +290,7 @@ impl Host for Envoy {
         body: &[u8],
         timeout_ms: u32,
     ) -> Result<Token, HostError> {
-        let headers = wire::encode_pairs(
-            headers.iter().map(|(name, value)| (name.as_slice(), value.as_slice())),
-        );
+        let headers = wire::encode_pairs(headers.iter());
         let trailers = wire::encode_pairs(std::iter::empty());
         let mut token = 0_u32;
         // SAFETY: pointers and lengths are of live slices, `token` is a live local.
@@ -317,9 +315,9 @@ impl Host for Envoy {
         // SAFETY: `fetch` passes pointers to live locals.
         let bytes =
             fetch(|data, size| unsafe { proxy_get_header_map_pairs(MAP_HTTP_CALL, data, size) })?;
-        let headers = wire::decode_pairs(&bytes).ok_or(HostError::BadArgument)?;
-        let status = headers.iter().find(|(name, _)| name == b":status");
-        let status = status.and_then(|(_, value)| std::str::from_utf8(value).ok()?.parse().ok());
+        let headers = wire::decode_pairs(bytes).ok_or(HostError::BadArgument)?;
+        let status = headers.get(b":status");
+        let status = status.and_then(|value| std::str::from_utf8(value).ok()?.parse().ok());
         Ok((status.ok_or(HostError::NotFound)?, buffer(BUFFER_HTTP_CALL, limit)?))
     }
 

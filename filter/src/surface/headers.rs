@@ -90,10 +90,7 @@ pub fn host(head: &RawHead<'_>) -> Option<String> {
 }
 
 fn find<'a>(head: &RawHead<'a>, name: &str) -> Option<&'a [u8]> {
-    head.headers
-        .iter()
-        .find(|(key, _)| key.eq_ignore_ascii_case(name.as_bytes()))
-        .map(|(_, value)| value.as_slice())
+    head.headers.get(name.as_bytes())
 }
 
 fn text<'a>(head: &RawHead<'a>, name: &str) -> Result<Option<&'a str>, Refusal> {
@@ -123,18 +120,16 @@ fn selector(
 
 fn check_names(head: &RawHead<'_>) -> Result<(), Refusal> {
     for (index, (name, value)) in head.headers.iter().enumerate() {
-        let name = name.to_ascii_lowercase();
-        if name.contains(&b'_') && is_guarded(&name) {
+        if name.contains(&b'_') && is_guarded(name) {
             return Err(Refusal::ambiguous("headers", "a name has '_' where '-' is meant"));
         }
-        let Some(single) = SINGLE.iter().find(|single| single.as_bytes() == name) else {
-            continue;
-        };
+        let single = SINGLE.iter().find(|single| name.eq_ignore_ascii_case(single.as_bytes()));
+        let Some(single) = single else { continue };
         let again = head
             .headers
             .iter()
             .skip(index.saturating_add(1))
-            .any(|(other, _)| other.eq_ignore_ascii_case(&name));
+            .any(|(other, _)| other.eq_ignore_ascii_case(name));
         // `Basic` and `Bearer` credentials, ids and media types of MLflow's clients have no comma.
         if again || value.contains(&b',') {
             return Err(Refusal::ambiguous(*single, "may be sent only once"));
@@ -144,7 +139,8 @@ fn check_names(head: &RawHead<'_>) -> Result<(), Refusal> {
 }
 
 fn is_guarded(name: &[u8]) -> bool {
-    let folded: Vec<u8> = name.iter().map(|&b| if b == b'_' { b'-' } else { b }).collect();
+    let fold = |&b: &u8| if b == b'_' { b'-' } else { b.to_ascii_lowercase() };
+    let folded: Vec<u8> = name.iter().map(fold).collect();
     GUARDED.iter().any(|guarded| guarded.as_bytes() == folded)
         || GUARDED_PREFIXES.iter().any(|prefix| folded.starts_with(prefix.as_bytes()))
 }
@@ -176,8 +172,7 @@ mod tests {
     use super::*;
 
     fn check(pairs: &[(&str, &[u8])]) -> Result<RequestHeaders, Refusal> {
-        let headers: Vec<(Vec<u8>, Vec<u8>)> =
-            pairs.iter().map(|(n, v)| (n.as_bytes().to_vec(), v.to_vec())).collect();
+        let headers = pairs.iter().copied().collect();
         read(&RawHead { method: b"GET", path: b"/", headers: &headers, end_of_stream: true })
     }
 

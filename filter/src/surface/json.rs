@@ -38,9 +38,40 @@ impl Object {
     }
 
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut out = Vec::new();
-        write_object(self, &mut out);
+        self.written(Spacing::None)
+    }
+
+    /// In the form of Python's `json.dumps`, which is what MLflow's client sends.
+    pub fn to_python_bytes(&self) -> Vec<u8> {
+        self.written(Spacing::Python)
+    }
+
+    fn written(&self, spacing: Spacing) -> Vec<u8> {
+        let mut out = Vec::with_capacity(256);
+        write_object(self, spacing, &mut out);
         out
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Spacing {
+    None,
+    Python,
+}
+
+impl Spacing {
+    const fn comma(self) -> &'static [u8] {
+        match self {
+            Self::None => b",",
+            Self::Python => b", ",
+        }
+    }
+
+    const fn colon(self) -> &'static [u8] {
+        match self {
+            Self::None => b":",
+            Self::Python => b": ",
+        }
     }
 }
 
@@ -249,20 +280,20 @@ fn shown(key: &str) -> String {
     key.chars().take(64).collect()
 }
 
-fn write_object(object: &Object, out: &mut Vec<u8>) {
+fn write_object(object: &Object, spacing: Spacing, out: &mut Vec<u8>) {
     out.push(b'{');
     for (index, (key, value)) in object.0.iter().enumerate() {
         if index > 0 {
-            out.push(b',');
+            out.extend_from_slice(spacing.comma());
         }
         write_string(key, out);
-        out.push(b':');
-        write_value(value, out);
+        out.extend_from_slice(spacing.colon());
+        write_value(value, spacing, out);
     }
     out.push(b'}');
 }
 
-fn write_value(value: &Value, out: &mut Vec<u8>) {
+fn write_value(value: &Value, spacing: Spacing, out: &mut Vec<u8>) {
     match value {
         Value::Null => out.extend_from_slice(b"null"),
         Value::Bool(true) => out.extend_from_slice(b"true"),
@@ -273,13 +304,13 @@ fn write_value(value: &Value, out: &mut Vec<u8>) {
             out.push(b'[');
             for (index, item) in items.iter().enumerate() {
                 if index > 0 {
-                    out.push(b',');
+                    out.extend_from_slice(spacing.comma());
                 }
-                write_value(item, out);
+                write_value(item, spacing, out);
             }
             out.push(b']');
         }
-        Value::Object(object) => write_object(object, out),
+        Value::Object(object) => write_object(object, spacing, out),
     }
 }
 
@@ -301,6 +332,12 @@ mod tests {
     fn a_number_is_forwarded_to_the_digit() {
         let body = r#"{"a":1.10,"b":9007199254740993,"c":-0.0,"d":1E+400,"e":0.1e-7}"#;
         assert_eq!(forwarded(body), body);
+    }
+
+    #[test]
+    fn what_pythons_client_sends_comes_out_as_it_went_in() {
+        let body = r#"{"run_id": "x", "value": 0.25, "tags": [{"key": "a", "value": "b"}, null], "e": {}}"#;
+        assert_eq!(read_object(body.as_bytes()).unwrap().to_python_bytes(), body.as_bytes());
     }
 
     #[test]
@@ -376,7 +413,7 @@ mod tests {
             let theirs = serde_json::from_str::<serde_json::Value>(&text);
             if let Ok(value) = &value {
                 let mut out = Vec::new();
-                write_value(value, &mut out);
+                write_value(value, Spacing::None, &mut out);
                 prop_assert_eq!(&read_value(&out).unwrap(), value);
                 if let Ok(theirs) = theirs {
                     prop_assert_eq!(serde_json::from_slice::<serde_json::Value>(&out).unwrap(), theirs);

@@ -77,7 +77,9 @@ impl Query {
 
     /// The one spelling that is forwarded, without `?`.
     pub fn canonical(&self) -> String {
-        let mut out = String::new();
+        let length = |(key, value): &(String, String)| key.len().saturating_add(value.len());
+        let length: usize = self.0.iter().map(length).sum();
+        let mut out = String::with_capacity(length.saturating_add(16));
         for (key, value) in &self.0 {
             if !out.is_empty() {
                 out.push('&');

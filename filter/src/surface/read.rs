@@ -205,7 +205,7 @@ impl Routed {
         let demand = route.demand(&inputs)?;
         let forward = Forward {
             path: target(path, &inputs.query),
-            body: inputs.body.as_ref().map(json::Object::to_bytes),
+            body: inputs.body.as_ref().map(json::Object::to_python_bytes),
             scoped: demand.scoped,
         };
         Ok(Operation {
@@ -226,8 +226,12 @@ fn same_field(one: &str, other: &str) -> bool {
     one == other || camel_case(one) == camel_case(other)
 }
 
-fn target(path: String, query: &Query) -> String {
-    if query.is_empty() { path } else { format!("{path}?{}", query.canonical()) }
+fn target(mut path: String, query: &Query) -> String {
+    if !query.is_empty() {
+        path.push('?');
+        path.push_str(&query.canonical());
+    }
+    path
 }
 
 /// Reads a request's head.

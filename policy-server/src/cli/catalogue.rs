@@ -2,6 +2,7 @@
 
 use anyhow::bail;
 use mlgate_filter::catalogue::{self, Route, need::Need};
+use mlgate_filter::headers::Headers;
 use mlgate_filter::operation::{BodyNeed, Operation, RawHead};
 use mlgate_filter::refusal::Refusal;
 use mlgate_filter::requirement::{Key, Reference, Requirement, Rung};
@@ -96,23 +97,23 @@ fn need(need: &Need) -> String {
 }
 
 pub(super) fn explain(args: &ExplainArgs) -> anyhow::Result<Output> {
-    let mut headers: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
+    let mut headers = Headers::new();
     for (name, value) in [
         (":method", args.method.as_str()),
         (":path", &args.path),
         (":scheme", "http"),
         (":authority", "mlflow"),
     ] {
-        headers.push((name.into(), value.into()));
+        headers.push(name.as_bytes(), value.as_bytes());
     }
     for header in &args.headers {
         let Some((name, value)) = header.split_once(':') else {
             bail!("--header: {header:?}; expected 'name: value'");
         };
-        headers.push((name.trim().to_ascii_lowercase().into(), value.trim().into()));
+        headers.push(name.trim().to_ascii_lowercase().as_bytes(), value.trim().as_bytes());
     }
     if !args.body.is_empty() && !args.headers.iter().any(|header| is_content_type(header)) {
-        headers.push(("content-type".into(), "application/json".into()));
+        headers.push(b"content-type", b"application/json");
     }
     let head = RawHead {
         method: args.method.as_bytes(),

@@ -1,26 +1,27 @@
 use super::*;
+use crate::headers::Headers;
 
 const RUN: &str = "0123456789abcdef0123456789abcdef";
 
 struct Request {
     method: &'static str,
     path: String,
-    headers: Vec<(Vec<u8>, Vec<u8>)>,
+    headers: Headers,
     body: Option<Vec<u8>>,
 }
 
 fn get(path: impl Into<String>) -> Request {
-    Request { method: "GET", path: path.into(), headers: Vec::new(), body: None }
+    Request { method: "GET", path: path.into(), headers: Headers::new(), body: None }
 }
 
 fn post(path: &str, body: impl Into<Vec<u8>>) -> Request {
-    Request { method: "POST", path: path.into(), headers: Vec::new(), body: Some(body.into()) }
+    Request { method: "POST", path: path.into(), headers: Headers::new(), body: Some(body.into()) }
         .with("content-type", "application/json")
 }
 
 impl Request {
     fn with(mut self, name: &str, value: &str) -> Self {
-        self.headers.push((name.into(), value.into()));
+        self.headers.push(name.as_bytes(), value.as_bytes());
         self
     }
 
@@ -96,13 +97,13 @@ fn a_body_that_is_not_plain_json_is_refused_at_the_head() {
         ("content-type", "application/json; charset=utf-16"),
     ] {
         let mut request = post(path, "{}");
-        request.headers = vec![(name.into(), value.into())];
+        request.headers = [(name, value)].into_iter().collect();
         assert!(request.head(&SurfaceSettings::default()).is_err(), "{value}");
     }
     let gzip = post(path, "{}").with("content-encoding", "gzip");
     assert!(gzip.head(&SurfaceSettings::default()).is_err());
     let mut bare = post(path, "{}");
-    bare.headers.clear();
+    bare.headers = Headers::new();
     assert!(bare.head(&SurfaceSettings::default()).is_err());
 }
 
@@ -126,7 +127,7 @@ fn the_id_that_is_authorized_is_the_id_that_is_forwarded() {
     assert_eq!(operation.forward.path, "/api/2.0/mlflow/experiments/update");
     assert_eq!(
         operation.forward.body.as_deref(),
-        Some(&br#"{"experiment_id":"1","new_name":"x"}"#[..])
+        Some(&br#"{"experiment_id": "1", "new_name": "x"}"#[..])
     );
 }
 
@@ -134,7 +135,7 @@ fn the_id_that_is_authorized_is_the_id_that_is_forwarded() {
 fn an_upload_streams_through_unread() {
     let path = format!("/ajax-api/2.0/mlflow/upload-artifact?run_uuid={RUN}&path=a/b.txt");
     let mut request = post(&path, "anything");
-    request.headers.clear();
+    request.headers = Headers::new();
     let Ok(Reading::Routed(routed)) = request.head(&SurfaceSettings::default()) else {
         panic!("not routed")
     };

@@ -296,8 +296,8 @@ fn headers_that_are_not_utf_8_do_no_harm() {
     let mut world = World::new();
     let context = world.context();
     let mut headers = crate::mock::pairs(&[(":method", "GET"), (":path", GET_EXPERIMENT)]);
-    headers.push((b"authorization".to_vec(), b"Basic \xff\xff".to_vec()));
-    headers.push((b"x-\xff".to_vec(), b"\xfe".to_vec()));
+    headers.push(b"authorization", b"Basic \xff\xff");
+    headers.push(b"x-\xff", b"\xfe");
     *world.host.0.request.borrow_mut() = headers;
     world.host.0.effective.set(context.0);
     assert_eq!(world.vm.on_headers(context, Request, true), Flow::Hold);
@@ -359,4 +359,38 @@ fn a_missing_buffer_filter_is_noticed_and_later_bodies_are_refused_at_once() {
     let (later, flow) = world.post(LOG_METRIC, &metric());
     assert_eq!((world.status_of(later), flow), (Some(503), Flow::Hold));
     assert_eq!(world.calls("Authorize"), 0);
+}
+
+#[test]
+fn a_body_in_its_canonical_form_is_forwarded_as_it_came_and_any_other_is_replaced() {
+    const PATH: &str = "/api/2.0/mlflow/experiments/update";
+    for (body, replaced) in [
+        (r#"{"experiment_id": "1", "new_name": "x"}"#, 0),
+        (r#"{"experiment_id":"1","new_name":"x"}"#, 1),
+        (r#"{"experiment\u005fid": "1", "new_name": "x"}"#, 1),
+    ] {
+        let mut world = World::new();
+        let (request, _) = world.post(PATH, body);
+        world.body(request, Request, true);
+        world.allow();
+        assert!(world.resumed(request, Request), "{body}");
+        assert_eq!(world.host.0.bodies_set.get(), replaced, "{body}");
+        let forwarded = world.host.0.request_body.borrow().clone();
+        assert_eq!(forwarded, br#"{"experiment_id": "1", "new_name": "x"}"#, "{body}");
+    }
+}
+
+#[test]
+fn a_chunked_body_gets_its_length_even_in_its_canonical_form() {
+    let body = r#"{"experiment_id": "1", "new_name": "x"}"#;
+    let mut world = World::new();
+    *world.host.0.request_body.borrow_mut() = body.as_bytes().to_vec();
+    let chunked = [("content-type", "application/json"), ("transfer-encoding", "chunked"), BASIC];
+    let path = "/api/2.0/mlflow/experiments/update";
+    let (request, _) = world.start("POST", path, &chunked, false);
+    world.body(request, Request, true);
+    world.allow();
+    assert!(world.resumed(request, Request));
+    assert_eq!(world.host.request_header("content-length"), Some(body.len().to_string()));
+    assert_eq!(world.host.request_header("transfer-encoding"), None);
 }

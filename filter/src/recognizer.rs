@@ -1,0 +1,47 @@
+//! Knowing bytes again without keeping them.
+
+use crate::host::Host;
+use siphasher::sip128::{Hasher128, SipHasher24};
+use std::hash::Hasher;
+
+/// Stands for bytes that were seen. Two inputs have the same one with a chance of 2^-128.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Mark(u128);
+
+/// Marks bytes under a key of this worker's own, drawn at random and never written anywhere.
+///
+/// SipHash-2-4 is a MAC: who does not know the key can neither make two inputs meet nor try
+/// candidates. It takes a thirtieth of the time that SHA-256 does in WebAssembly.
+#[derive(Debug, Clone, Default)]
+pub struct Recognizer(Option<SipHasher24>);
+
+impl Recognizer {
+    /// `None` where the proxy gives no random bytes: then nothing is recognised.
+    pub fn mark<H: Host>(&mut self, host: &H, bytes: &[u8]) -> Option<Mark> {
+        if self.0.is_none() {
+            let mut key = [0_u8; 16];
+            host.random(&mut key).ok()?;
+            self.0 = Some(SipHasher24::new_with_key(&key));
+        }
+        let mut hasher = self.0?;
+        hasher.write(bytes);
+        Some(Mark(hasher.finish128().as_u128()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mock::Mock;
+
+    #[test]
+    fn the_same_bytes_have_one_mark_per_worker_and_no_two_workers_share_it() {
+        let host = Mock::new();
+        let (mut one, mut other) = (Recognizer::default(), Recognizer::default());
+        let mark = one.mark(&host, b"token").unwrap();
+        assert_eq!(one.mark(&host, b"token"), Some(mark));
+        assert_ne!(one.mark(&host, b"token "), Some(mark));
+        assert_ne!(one.mark(&host, b""), Some(mark));
+        assert_ne!(other.mark(&host, b"token"), Some(mark));
+    }
+}
