@@ -1,9 +1,10 @@
 //! From headers to a subject: which credential was presented, and, for a JWT, whose it is.
 
 pub mod basic;
+mod claims;
 pub mod issuers;
 pub mod jwt;
-mod key;
+pub mod key;
 mod signature;
 
 use crate::contract as pb;
@@ -34,6 +35,28 @@ pub struct Unauthenticated {
     pub reason: &'static str,
     /// Set where a bearer token was sent: RFC 6750's `error_description`.
     pub bearer_error: Option<&'static str>,
+}
+
+/// Why a token proves nobody's identity.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unproven {
+    Refused(Unauthenticated),
+    /// All is well but for the key, which the policy server may know.
+    UnknownKey(UnknownKey),
+}
+
+impl From<Unauthenticated> for Unproven {
+    fn from(why: Unauthenticated) -> Self {
+        Self::Refused(why)
+    }
+}
+
+/// A key that a token names and that is not here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnknownKey {
+    /// The configured name of the issuer.
+    pub issuer: String,
+    pub kid: Option<String>,
 }
 
 impl Unauthenticated {

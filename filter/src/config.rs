@@ -3,7 +3,7 @@
 
 mod issuer;
 
-pub use issuer::{Algorithm, Issuer, JwtConfig, PemKey};
+pub use issuer::{Algorithm, Issuer, JwtConfig, KeySource, PemKey, Required, Separator};
 
 use crate::surface::SurfaceSettings;
 use serde::Deserialize;

@@ -24,11 +24,12 @@
 mod decide;
 mod finish;
 mod head;
+mod keys;
 mod permit;
 mod plan;
 mod response;
 
-use crate::authn::{self, Credential, Unauthenticated};
+use crate::authn::{self, Credential, Unauthenticated, Unproven};
 use crate::config::BodyMode;
 use crate::contract as pb;
 use crate::contract::subject::Kind;
@@ -54,11 +55,22 @@ const GRACE_MS: u64 = 500;
 enum Unread {
     Routed(Routed),
     Administer(Administration),
+    /// A route that the catalogue does not know.
+    Unknown(Operation),
+}
+
+/// Who asks, as far as it is known while a body is waited for.
+enum Who {
+    Known(pb::Subject),
+    /// The policy server is asked for the key of the token. `body_ended`: nothing else is missing.
+    AwaitsKeys {
+        body_ended: bool,
+    },
 }
 
 struct Held {
     unread: Unread,
-    who: pb::Subject,
+    who: Who,
     limit: usize,
 }
 
@@ -170,7 +182,10 @@ impl Gate {
                 let need = administration.body_need();
                 self.identify(worker, host, need, Unread::Administer(administration))
             }
-            Reading::Unknown(operation) => self.unknown(worker, host, operation),
+            Reading::Unknown(operation) => {
+                self.route = operation.route;
+                self.identify(worker, host, BodyNeed::Unread, Unread::Unknown(operation))
+            }
         }
     }
 
@@ -179,24 +194,6 @@ impl Gate {
         self.route = passage.route;
         let permit = Permit::public(passage);
         self.forward(worker, host, &permit, &passage.forward, true)
-    }
-
-    /// A route that the catalogue does not know. Who is nobody learns that first.
-    fn unknown<H: Host>(&mut self, worker: &mut Worker, host: &H, operation: Operation) -> Step {
-        self.route = operation.route;
-        match self.authenticate(worker, host) {
-            Err(why) => self.unauthenticated(worker, host, &why),
-            Ok(who) if worker.config.unknown_routes_for_admins => {
-                self.decide(worker, host, operation, who, BodyNeed::Unread)
-            }
-            Ok(_) => {
-                let refusal = Refusal::Forbidden { why: "no such route" };
-                {
-                    let answer = worker.replies.refusal(&refusal);
-                    self.refused(worker, host, answer)
-                }
-            }
-        }
     }
 
     /// Says who asks, then reads on, or waits for the body. Nobody's body is waited for.
@@ -208,16 +205,20 @@ impl Gate {
         unread: Unread,
     ) -> Step {
         let who = match self.authenticate(worker, host) {
-            Ok(who) => who,
-            Err(why) => return self.unauthenticated(worker, host, &why),
+            Ok(who) => Who::Known(who),
+            Err(Unproven::Refused(why)) => return self.unauthenticated(worker, host, &why),
+            Err(Unproven::UnknownKey(key)) => match worker.ask_for_key(host, self.id, &key) {
+                Ok(()) => Who::AwaitsKeys { body_ended: false },
+                Err(why) => return self.keyless(worker, host, &why),
+            },
         };
         let ended = self.head.as_ref().is_some_and(|head| head.end_of_stream);
-        match need {
-            BodyNeed::Whole { limit } if !ended => {
+        match (need, who) {
+            (BodyNeed::Whole { limit }, who) if !ended => {
                 self.await_body(worker, host, unread, who, limit)
             }
-            BodyNeed::Whole { .. } => self.read(worker, host, unread, who, Some(&[])),
-            BodyNeed::Unread | BodyNeed::Forbidden => self.read(worker, host, unread, who, None),
+            (_, Who::Known(who)) => self.read(worker, host, unread, who, head_body(need)),
+            (_, Who::AwaitsKeys { .. }) => self.await_keys(worker, host, unread, need),
         }
     }
 
@@ -226,7 +227,7 @@ impl Gate {
         worker: &mut Worker,
         host: &H,
         unread: Unread,
-        who: pb::Subject,
+        who: Who,
         limit: usize,
     ) -> Step {
         let limit = limit.min(worker.config.body_limit_bytes);
@@ -306,16 +307,31 @@ impl Gate {
             return Flow::Hold;
         };
         let Held { unread, who, limit } = *held;
+        let Who::Known(who) = who else {
+            return self.body_ended(worker, host, unread, limit);
+        };
+        let step = self.whole(worker, host, unread, who, limit);
+        self.settle(worker, host, step, true)
+    }
+
+    /// Reads the whole body, which is there.
+    fn whole<H: Host>(
+        &mut self,
+        worker: &mut Worker,
+        host: &H,
+        unread: Unread,
+        who: pb::Subject,
+        limit: usize,
+    ) -> Step {
         self.deadline_ms = None;
-        let step = match host.body(Direction::Request, limit) {
+        match host.body(Direction::Request, limit) {
             Ok(body) if self.has_leaked(worker, host) => {
                 drop(body);
                 Step::Answer(self.no_buffer_filter(worker))
             }
             Ok(body) => self.read(worker, host, unread, who, Some(&body)),
             Err(_) => Step::Answer(worker.replies.too_large(limit)),
-        };
-        self.settle(worker, host, step, true)
+        }
     }
 
     fn read<H: Host>(
@@ -341,6 +357,11 @@ impl Gate {
                 Ok(body) => return self.administer(worker, host, &administration, who, body),
                 Err(refusal) => refusal,
             },
+            // Who is nobody has learnt that before.
+            Unread::Unknown(operation) if worker.config.unknown_routes_for_admins => {
+                return self.decide(worker, host, operation, who, BodyNeed::Unread);
+            }
+            Unread::Unknown(_) => Refusal::Forbidden { why: "no such route" },
         };
         log::info!("mlgate: {}: refused: {refused:?}", self.route);
         let answer = worker.replies.refusal(&refused);
@@ -375,15 +396,17 @@ impl Gate {
         &mut self,
         worker: &mut Worker,
         host: &H,
-    ) -> Result<pb::Subject, Unauthenticated> {
-        let Some(head) = &self.head else { return Err(Unauthenticated::basic("no_head")) };
+    ) -> Result<pb::Subject, Unproven> {
+        let Some(head) = &self.head else {
+            return Err(Unauthenticated::basic("no_head").into());
+        };
         let (value, from) = head.credential(self.route);
         self.credential_header = from;
         if let Some(known) = value.and_then(|value| worker.recall(host, value)) {
             return Ok(known);
         }
         match authn::read(value)? {
-            Credential::Absent => Err(Unauthenticated::basic("no_credential")),
+            Credential::Absent => Err(Unauthenticated::basic("no_credential").into()),
             Credential::Basic { username, password } => {
                 Ok(authn::subject(Kind::Basic(pb::BasicCredential { username, password })))
             }
@@ -392,5 +415,13 @@ impl Gate {
             }
             Credential::Jwt(token) => worker.verify(host, &token),
         }
+    }
+}
+
+/// The body of a request that needs one, where the head has said that there is none.
+fn head_body(need: BodyNeed) -> Option<&'static [u8]> {
+    match need {
+        BodyNeed::Whole { .. } => Some(&[]),
+        BodyNeed::Unread | BodyNeed::Forbidden => None,
     }
 }

@@ -21,6 +21,7 @@ pub enum Method {
     Visible,
     Record,
     Administer,
+    Keys,
 }
 
 impl Method {
@@ -30,6 +31,7 @@ impl Method {
             Self::Visible => "Visible",
             Self::Record => "Record",
             Self::Administer => "Administer",
+            Self::Keys => "Keys",
         }
     }
 }

@@ -223,21 +223,24 @@ impl Watch {
         }
     }
 
-    /// Gives an issuer's keys to every worker.
+    /// Gives an issuer's keys to every worker, unless they have newer ones of another server.
     fn publish<H: Host>(&self, means: &mut Means<'_, H>, keys: &pb::KeySet) {
-        let value = [keys.version.to_be_bytes().as_slice(), keys.jwks.as_bytes()].concat();
-        match means.host.set_shared(&keys_key(&self.prefix, &keys.issuer), &value, None) {
+        let known = shared_keys(means.host, &self.prefix, &keys.issuer);
+        if known.is_some_and(|known| known.version >= keys.version) {
+            return;
+        }
+        let key = keys_key(&self.prefix, &keys.issuer);
+        match means.host.set_shared(&key, &keys.encode_to_vec(), None) {
             Ok(()) => means.watermarks.new_keys(means.host),
             Err(error) => log::warn!("mlgate: keys could not be shared: {error:?}"),
         }
     }
 }
 
-/// The keys of an issuer that the stream has brought, with their version.
-pub fn shared_keys<H: Host>(host: &H, prefix: &str, issuer: &str) -> Option<(String, u64)> {
+/// The keys of an issuer that the stream has brought.
+pub fn shared_keys<H: Host>(host: &H, prefix: &str, issuer: &str) -> Option<pb::KeySet> {
     let stored = host.shared(&keys_key(prefix, issuer)).ok()?;
-    let (version, jwks) = stored.value.split_first_chunk::<8>()?;
-    Some((String::from_utf8(jwks.to_vec()).ok()?, u64::from_be_bytes(*version)))
+    pb::KeySet::decode(stored.value.as_slice()).ok()
 }
 
 fn keys_key(prefix: &str, issuer: &str) -> String {

@@ -1,8 +1,8 @@
 //! What the requests of one worker and one configuration share: settings, cache, and the calls
 //! that are under way.
 
-use crate::authn::issuers::Issuers;
-use crate::authn::{self, Unauthenticated};
+use crate::authn::issuers::{Issuers, Next};
+use crate::authn::{self, Unauthenticated, UnknownKey, Unproven};
 use crate::cache::{Cache, Fingerprint, Key};
 use crate::config::{Config, ConfigError};
 use crate::contract as pb;
@@ -39,6 +39,8 @@ pub enum Answered {
     Visible(Rc<pb::VisibleResponse>),
     Recorded(Rc<pb::RecordResponse>),
     Administered(Rc<pb::AdministerResponse>),
+    /// The issuers have taken them.
+    Keys(Rc<pb::KeysResponse>),
     /// A further page from MLflow.
     Page(Page),
     /// Any status but OK, and any answer that cannot be read.
@@ -50,6 +52,15 @@ pub enum Answered {
 pub struct Page {
     pub status: u16,
     pub body: Vec<u8>,
+}
+
+/// Why a key is not asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeyRefused {
+    /// The policy server has just said that there is no such key.
+    Unknown(Unauthenticated),
+    /// Nobody can tell.
+    Unavailable,
 }
 
 /// A question to the policy server.
@@ -84,6 +95,8 @@ pub struct Worker {
     pub leaks_headers: bool,
     flights: FxHashMap<Token, Flight>,
     by_key: HashMap<Fingerprint, Token>,
+    /// By the issuer whose keys are asked for.
+    key_flights: HashMap<String, Token>,
     /// Further pages that are awaited. The proxy numbers them apart from calls.
     pages: FxHashMap<Token, ContextId>,
 }
@@ -111,6 +124,7 @@ impl Worker {
             leaks_headers: false,
             flights: FxHashMap::default(),
             by_key: HashMap::new(),
+            key_flights: HashMap::new(),
             pages: FxHashMap::default(),
         })
     }
@@ -133,10 +147,10 @@ impl Worker {
     }
 
     fn read_keys<H: Host>(&mut self, host: &H) {
-        let names: Vec<String> = self.issuers.names().map(str::to_owned).collect();
+        let names: Vec<String> = self.issuers.pushed().map(str::to_owned).collect();
         for name in names {
-            if let Some((jwks, version)) = shared_keys(host, &self.prefix, &name) {
-                self.issuers.push(&name, &jwks, version);
+            if let Some(keys) = shared_keys(host, &self.prefix, &name) {
+                self.issuers.push(&keys);
             }
         }
     }
@@ -183,6 +197,15 @@ impl Worker {
             self.metrics.count(host, Count::SharedFlight);
             return Ok(());
         }
+        self.send(host, waiter, question).map(|_| ())
+    }
+
+    fn send<H: Host, M: Message>(
+        &mut self,
+        host: &H,
+        waiter: ContextId,
+        question: &Question<'_, M>,
+    ) -> Result<Token, HostError> {
         self.metrics.count(host, Count::PolicyCalls);
         // The call belongs to the root, so that it outlives the client that caused it when others
         // wait for it too: the proxy drops the answers of a stream that is gone.
@@ -206,7 +229,7 @@ impl Worker {
                 started_ms: host.now_ms(),
             },
         );
-        Ok(())
+        Ok(token)
     }
 
     /// Sends a request like the one that the effective stream has sent, whose headers are `sent`,
@@ -259,15 +282,53 @@ impl Worker {
     }
 
     /// The identity that a JWT proves.
-    pub fn verify<H: Host>(
+    pub fn verify<H: Host>(&mut self, host: &H, token: &str) -> Result<pb::Subject, Unproven> {
+        let verified = self.issuers.verify(host, token, host.now_ms());
+        match &verified {
+            Ok(_) => self.metrics.count(host, Count::JwtVerified),
+            Err(Unproven::Refused(_)) => self.metrics.count(host, Count::JwtRefused),
+            Err(Unproven::UnknownKey(_)) => {}
+        }
+        verified
+    }
+
+    /// Asks the policy server for a key, or joins those who wait for the same issuer's.
+    pub fn ask_for_key<H: Host>(
         &mut self,
         host: &H,
-        token: &str,
-    ) -> Result<pb::Subject, Unauthenticated> {
-        let verified = self.issuers.verify(host, token, host.now_ms());
-        let count = if verified.is_ok() { Count::JwtVerified } else { Count::JwtRefused };
-        self.metrics.count(host, count);
-        verified
+        waiter: ContextId,
+        key: &UnknownKey,
+    ) -> Result<(), KeyRefused> {
+        if self.issuers.next(&key.issuer, host.now_ms()) != Next::Ask {
+            return Err(self.key_refused(host, key));
+        }
+        let flight = self.key_flights.get(&key.issuer).and_then(|it| self.flights.get_mut(it));
+        if let Some(flight) = flight {
+            flight.waiters.push(waiter);
+            self.metrics.count(host, Count::SharedFlight);
+            return Ok(());
+        }
+        let kid = key.kid.clone().unwrap_or_default();
+        let message = pb::KeysRequest { issuer: key.issuer.clone(), kid };
+        let question =
+            Question { method: Method::Keys, message: &message, key: None, not_after_ms: None };
+        self.metrics.count(host, Count::KeysAsked);
+        let sent = self.send(host, waiter, &question);
+        let token = sent.map_err(|_| KeyRefused::Unavailable)?;
+        self.key_flights.insert(key.issuer.clone(), token);
+        Ok(())
+    }
+
+    /// What is said of a key that the policy server was asked for in vain.
+    pub fn key_refused<H: Host>(&self, host: &H, key: &UnknownKey) -> KeyRefused {
+        match self.issuers.next(&key.issuer, host.now_ms()) {
+            Next::Refuse => {
+                self.metrics.count(host, Count::JwtRefused);
+                let why = Unauthenticated::bearer("jwt_kid", "the token's key is not known");
+                KeyRefused::Unknown(why)
+            }
+            Next::Ask | Next::Unavailable => KeyRefused::Unavailable,
+        }
     }
 
     pub fn owns(&self, token: Token) -> bool {
@@ -292,6 +353,15 @@ impl Worker {
             },
             Err(_) => Answered::Failed,
         };
+        let issuer = self.key_flights.iter().find(|(_, flight)| **flight == token);
+        if let Some(issuer) = issuer.map(|(issuer, _)| issuer.clone()) {
+            self.key_flights.remove(&issuer);
+            let answer = match &answered {
+                Answered::Keys(answer) => Some(answer.as_ref()),
+                _ => None,
+            };
+            self.issuers.answered(&issuer, answer, host.now_ms());
+        }
         match (&answered, flight.key) {
             (Answered::Authorized(answer), Some(key)) => {
                 let asked = flight.started_ms;
@@ -313,8 +383,10 @@ impl Worker {
         let mut abandoned = Vec::new();
         for (token, flight) in &mut self.flights {
             flight.waiters.retain(|other| *other != waiter);
-            // What MLflow has done stays done: its record must arrive, whoever still listens.
-            if flight.waiters.is_empty() && flight.method != Method::Record {
+            // What MLflow has done stays done: its record must arrive, whoever still listens. And
+            // who asks for keys and goes must not make the next one ask again at once.
+            let needed = matches!(flight.method, Method::Record | Method::Keys);
+            if flight.waiters.is_empty() && !needed {
                 abandoned.push(*token);
             }
         }
@@ -371,6 +443,7 @@ fn decode(method: Method, bytes: &[u8]) -> Answered {
         Method::Visible => read(bytes, Answered::Visible),
         Method::Record => read(bytes, Answered::Recorded),
         Method::Administer => read(bytes, Answered::Administered),
+        Method::Keys => read(bytes, Answered::Keys),
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod fields;
 mod layers;
+mod oidc;
 mod parse;
 
 #[cfg(test)]
@@ -18,9 +19,11 @@ use secrecy::SecretString;
 
 pub use self::fields::{FIELDS, Field};
 pub use self::layers::Layers;
+pub use self::oidc::{AdminGroups, FirstLogin, HttpHosts, Oidc, OidcIssuer, OidcTiming};
+use self::oidc::{admin_groups, first_login};
 use self::parse::{
-    address, boolean, default_permission, log_format, number, oidc_issuers, reason, shared_token,
-    tracking, within,
+    address, boolean, default_permission, log_format, number, path, reason, shared_token, tracking,
+    within,
 };
 use crate::store::{DatabaseUrl, ReservedPrefixes, SettingOverrides};
 
@@ -80,17 +83,10 @@ pub struct Config {
     pub drain: Duration,
     /// Of the Prometheus metrics, over HTTP; none are served when None.
     pub metrics_listen: Option<SocketAddr>,
-    /// OIDC issuers whose keys the server discovers and pushes to the filters, as name=URL.
-    pub oidc_issuers: Vec<OidcIssuer>,
+    pub oidc: Oidc,
+    pub first_login: FirstLogin,
+    pub admin_groups: AdminGroups,
     pub log_format: LogFormat,
-}
-
-/// An issuer whose JWKS is found through its discovery document.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OidcIssuer {
-    /// As the filter's configuration names it.
-    pub name: String,
-    pub issuer: url::Url,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -168,13 +164,14 @@ impl Layers {
             heartbeat: self.required("heartbeat", within(50, 60_000))?,
             drain: self.required("drain", within(0, 600_000))?,
             metrics_listen: self.optional("metrics_listen", address)?,
-            oidc_issuers: self.optional("oidc_issuers", oidc_issuers)?.unwrap_or_default(),
+            oidc: self.oidc()?,
+            first_login: self.required("first_login", first_login)?,
+            admin_groups: self.optional("admin_groups", admin_groups)?.unwrap_or_default(),
             log_format: self.required("log_format", log_format)?,
         })
     }
 
     fn tls(&self) -> Result<Option<Tls>, ConfigError> {
-        let path = |text: &str| Ok(PathBuf::from(text));
         let certificate = self.optional("tls_certificate", path)?;
         let key = self.optional("tls_key", path)?;
         let client_ca = self.optional("tls_client_ca", path)?;

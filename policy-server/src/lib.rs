@@ -9,6 +9,7 @@ pub mod credentials;
 pub mod domain;
 pub mod import;
 pub mod metrics;
+pub mod oidc;
 pub mod policy;
 pub mod resolver;
 pub mod service;

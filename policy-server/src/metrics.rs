@@ -1,5 +1,5 @@
-//! Prometheus metrics. Labels have few values, all of them words of ours: nothing that a client
-//! sends, such as a name or a path, becomes one.
+//! Prometheus metrics. Labels have few values, all of them words of ours or of the configuration:
+//! nothing that a client sends, such as a name or a path, becomes one.
 
 use std::time::Instant;
 
@@ -36,6 +36,26 @@ struct CacheLabel {
     result: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct FetchLabel {
+    /// The configured name.
+    issuer: String,
+    result: &'static str,
+}
+
+/// How often an issuer was asked for its keys.
+#[derive(Debug, Clone, Default)]
+pub struct Fetches {
+    answered: Counter,
+    failed: Counter,
+}
+
+impl Fetches {
+    pub fn count(&self, answered: bool) {
+        if answered { &self.answered } else { &self.failed }.inc();
+    }
+}
+
 /// How often something was in memory.
 #[derive(Debug, Clone, Default)]
 pub struct Reuse {
@@ -55,6 +75,7 @@ pub struct Metrics {
     decisions: Family<OutcomeLabel, Counter>,
     calls: Family<CallLabel, Histogram, fn() -> Histogram>,
     caches: Family<CacheLabel, Counter>,
+    fetches: Family<FetchLabel, Counter>,
     watchers: Gauge,
     revision: Gauge,
 }
@@ -64,6 +85,7 @@ impl Default for Metrics {
         let metrics = Self {
             decisions: Family::default(),
             caches: Family::default(),
+            fetches: Family::default(),
             watchers: Gauge::default(),
             revision: Gauge::default(),
             // 0.1 ms to 1.6 s.
@@ -112,6 +134,14 @@ impl Metrics {
         Reuse { hits: counter("hit"), misses: counter("miss") }
     }
 
+    /// The counters of one configured issuer.
+    pub fn fetches(&self, issuer: &str) -> Fetches {
+        let counter = |result| {
+            self.fetches.get_or_create(&FetchLabel { issuer: issuer.to_owned(), result }).clone()
+        };
+        Fetches { answered: counter("ok"), failed: counter("error") }
+    }
+
     /// Counts a watcher until the guard is dropped.
     pub fn watcher(&self) -> Watching {
         self.watchers.inc();
@@ -132,6 +162,7 @@ impl Metrics {
             self.calls.clone(),
         );
         registry.register("cache_lookups", "What was in memory, by cache", self.caches.clone());
+        registry.register("oidc_fetches", "Looks at an issuer's keys", self.fetches.clone());
         registry.register("watchers", "Filters that watch", self.watchers.clone());
         registry.register("revision", "Newest revision in force", self.revision.clone());
         registry

@@ -2,6 +2,7 @@
 //! somebody is. Nothing here trusts the token; the signature is checked in between.
 
 use super::Unauthenticated;
+use super::claims;
 use crate::config::{Algorithm, Issuer};
 use crate::contract as pb;
 use crate::surface::json::{Object, Value, read_object};
@@ -15,10 +16,6 @@ const FORBIDDEN: &[&str] = &["jku", "x5u", "jwk", "x5c", "crit", "b64", "zip", "
 const TYPES: &[&str] = &["jwt", "at+jwt", "application/at+jwt"];
 
 const MAX_KID: usize = 256;
-/// MLflow's column `users.username` holds 255 characters.
-const MAX_NAME: usize = 255;
-const MAX_GROUPS: usize = 512;
-
 /// Times outside of this are nonsense: 2001-09-09 to 2100-01-01.
 const TIMES: std::ops::RangeInclusive<u64> = 1_000_000_000..=4_102_444_800;
 
@@ -33,7 +30,10 @@ pub struct Unverified<'a> {
     claims: Object,
 }
 
-fn refuse<T>(reason: &'static str, description: &'static str) -> Result<T, Unauthenticated> {
+pub(super) fn refuse<T>(
+    reason: &'static str,
+    description: &'static str,
+) -> Result<T, Unauthenticated> {
     Err(Unauthenticated::bearer(reason, description))
 }
 
@@ -99,20 +99,16 @@ impl<'a> Unverified<'a> {
                 return refuse(reason, "the token is not valid yet");
             }
         }
-        if !has_audience(claims, &issuer.audiences) {
+        if !claims::has_audience(claims, issuer) {
             return refuse("jwt_audience", "the token is for another audience");
         }
-        let required = &issuer.required_claims;
-        let holds = |(name, wanted): (&String, &serde_json::Value)| {
-            find(claims, name).is_some_and(|value| equals(value, wanted))
-        };
-        if !required.iter().all(holds) {
+        if !claims::has_required(claims, issuer) {
             return refuse("jwt_required_claim", "the token lacks a required claim");
         }
         Ok(pb::VerifiedIdentity {
             issuer: issuer.name.clone(),
-            username: username(claims, issuer)?,
-            groups: groups(claims, issuer)?,
+            username: claims::username(claims, issuer)?,
+            groups: claims::groups(claims, issuer)?,
             expires_at: i64::try_from(accepted_until).unwrap_or(0),
         })
     }
@@ -128,78 +124,5 @@ fn time(claims: &Object, name: &str) -> Result<Option<u64>, Unauthenticated> {
     match whole.parse::<u64>() {
         Ok(time) if TIMES.contains(&time) => Ok(Some(time)),
         _ => refuse("jwt_time", "a time in the token is out of range"),
-    }
-}
-
-fn has_audience(claims: &Object, accepted: &[String]) -> bool {
-    let accepts = |audience: &Value| {
-        audience.as_str().is_some_and(|name| accepted.iter().any(|other| other == name))
-    };
-    match claims.get("aud") {
-        Some(Value::Array(audiences)) => audiences.iter().any(accepts),
-        Some(audience) => accepts(audience),
-        None => false,
-    }
-}
-
-fn username(claims: &Object, issuer: &Issuer) -> Result<String, Unauthenticated> {
-    let present = issuer.username_claims.iter().find_map(|name| find(claims, name));
-    let Some(Value::String(name)) = present else {
-        return refuse("jwt_no_username", "the token names no user");
-    };
-    let username = format!("{}{name}", issuer.username_prefix);
-    if name.is_empty()
-        || username.chars().count() > MAX_NAME
-        || name.trim() != name
-        || username.chars().any(char::is_control)
-    {
-        return refuse("jwt_username", "the token's user name is not accepted");
-    }
-    Ok(username)
-}
-
-/// Sorted and without duplicates, so that the same groups give the same cache key.
-fn groups(claims: &Object, issuer: &Issuer) -> Result<Vec<String>, Unauthenticated> {
-    let Some(value) = issuer.groups_claim.as_deref().and_then(|name| find(claims, name)) else {
-        return Ok(Vec::new());
-    };
-    let names: Option<Vec<&str>> = match value {
-        Value::Array(items) => items.iter().map(Value::as_str).collect(),
-        Value::String(list) => Some(list.split(',').map(str::trim).collect()),
-        Value::Null => Some(Vec::new()),
-        _ => None,
-    };
-    let Some(names) = names.filter(|names| names.len() <= MAX_GROUPS) else {
-        return refuse("jwt_groups", "the token's groups are not accepted");
-    };
-    let sound = |name: &&str| {
-        !name.is_empty() && name.len() <= MAX_NAME && !name.chars().any(char::is_control)
-    };
-    let mut groups: Vec<String> = names.into_iter().filter(sound).map(str::to_owned).collect();
-    groups.sort_unstable();
-    groups.dedup();
-    Ok(groups)
-}
-
-/// A claim by its name, else by a path of names with dots between (`realm_access.roles`).
-fn find<'c>(claims: &'c Object, name: &str) -> Option<&'c Value> {
-    if let Some(value) = claims.get(name) {
-        return Some(value);
-    }
-    let (first, rest) = name.split_once('.')?;
-    find(claims.get(first)?.as_object()?, rest)
-}
-
-fn equals(value: &Value, wanted: &serde_json::Value) -> bool {
-    match (value, wanted) {
-        (Value::String(value), serde_json::Value::String(wanted)) => value == wanted,
-        (Value::Bool(value), serde_json::Value::Bool(wanted)) => value == wanted,
-        (Value::Number(value), serde_json::Value::Number(wanted)) => *value == wanted.to_string(),
-        (Value::Null, serde_json::Value::Null) => true,
-        (Value::Array(values), serde_json::Value::Array(wanted)) => {
-            values.len() == wanted.len()
-                && values.iter().zip(wanted).all(|(value, wanted)| equals(value, wanted))
-        }
-        _ => false,
     }
 }

@@ -92,6 +92,11 @@ pub fn configured(at: &str, issuer: &Issuer) -> Result<Vec<Key>, ConfigError> {
     Ok(keys)
 }
 
+/// Whether a JWK is a public key that a signature of ours could be checked with.
+pub fn is_usable(jwk: &Value) -> bool {
+    from_jwk(jwk, &Algorithm::ALL).is_some()
+}
+
 /// The usable keys of a JWKS document. A key of another type, use or curve is skipped: one odd
 /// key must not drop the set.
 pub fn from_jwks(jwks: &Value, allowed: &[Algorithm]) -> Result<Vec<Key>, &'static str> {

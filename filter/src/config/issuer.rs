@@ -21,28 +21,107 @@ pub struct Issuer {
     pub name: String,
     /// The `iss` claim, compared byte for byte.
     pub issuer: String,
-    /// `aud` must contain one of these. At least one.
+    /// The audience must be, or contain, one of these. At least one.
     pub audiences: Vec<String>,
+    /// Where the audience stands: the first of these claims that the token has. Default: `aud`.
+    /// Cognito's access tokens have `client_id` instead.
+    #[serde(default = "default_audience_claims")]
+    pub audience_claims: Vec<String>,
     /// The algorithms accepted. At least one; every key is pinned to its own.
     pub algorithms: Vec<Algorithm>,
-    /// A JWKS document. Keys of unknown type or use are skipped one by one.
+    /// A JWKS document. Keys of unknown type or use are skipped one by one. Without `jwks` and
+    /// `pem` the policy server is asked for the keys, which must know the issuer by its name.
     #[serde(default)]
     pub jwks: Option<serde_json::Value>,
     /// Public keys in PEM.
     #[serde(default)]
     pub pem: Vec<PemKey>,
-    /// Claims tried in this order for the username. Default: `preferred_username`, `sub`.
+    /// Claims for the username: the first that the token has. Default: `preferred_username`, `sub`.
+    ///
+    /// Wherever a claim is named, `.` steps into objects (`realm_access.roles`), and a name that
+    /// begins with `/` is a JSON pointer, for names that have dots themselves
+    /// (`/kubernetes.io/namespace`).
     #[serde(default = "default_username_claims")]
     pub username_claims: Vec<String>,
-    /// Put before the username, so that two issuers cannot name the same person. Default: none.
+    /// Put before the username, so that two issuers cannot name the same person: what begins with
+    /// the longer prefix of another issuer is refused. Issuers with equal prefixes name the same
+    /// people. Default: none.
     #[serde(default)]
     pub username_prefix: String,
-    /// A claim with the groups: an array, or one string with commas. `.` steps into objects.
+    /// Claims with groups, one name or several; what is found in any of them counts. Arrays, or
+    /// strings that [`Issuer::groups_separator`] divides.
     #[serde(default)]
-    pub groups_claim: Option<String>,
-    /// Claims that must have exactly these values.
+    pub groups_claim: ClaimNames,
+    /// Default: `comma`.
     #[serde(default)]
-    pub required_claims: BTreeMap<String, serde_json::Value>,
+    pub groups_separator: Separator,
+    /// Put before every group, as with the username. Default: none.
+    #[serde(default)]
+    pub groups_prefix: String,
+    /// Claims that must have exactly these values, or one of several.
+    #[serde(default)]
+    pub required_claims: BTreeMap<String, Required>,
+}
+
+/// One name or a list of them.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(from = "OneOrMany")]
+pub struct ClaimNames(pub Vec<String>);
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum OneOrMany {
+    One(String),
+    Many(Vec<String>),
+}
+
+impl From<OneOrMany> for ClaimNames {
+    fn from(names: OneOrMany) -> Self {
+        match names {
+            OneOrMany::One(name) => Self(vec![name]),
+            OneOrMany::Many(names) => Self(names),
+        }
+    }
+}
+
+/// What divides groups that come as one string.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Separator {
+    /// Blanks around a name do not belong to it.
+    #[default]
+    Comma,
+    /// As in OAuth's `scope`.
+    Space,
+}
+
+/// What a claim must be.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Required {
+    /// Equal to this.
+    Exactly(serde_json::Value),
+    /// Equal to one of these: `{"any_of": […]}`.
+    AnyOf(Vec<serde_json::Value>),
+}
+
+impl<'de> Deserialize<'de> for Required {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = serde_json::Value::deserialize(deserializer)?;
+        let serde_json::Value::Object(object) = &value else { return Ok(Self::Exactly(value)) };
+        match (object.len(), object.get("any_of").and_then(serde_json::Value::as_array)) {
+            (1, Some(values)) if !values.is_empty() => Ok(Self::AnyOf(values.clone())),
+            _ => Err(serde::de::Error::custom("expected a value, or {\"any_of\": [values]}")),
+        }
+    }
+}
+
+/// Where an issuer's keys come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeySource {
+    /// They stand in the configuration, and no others count.
+    Configured,
+    /// The policy server discovers them.
+    Pushed,
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -87,24 +166,29 @@ impl Algorithm {
         }
     }
 
+    pub const ALL: [Self; 9] = [
+        Self::RS256,
+        Self::RS384,
+        Self::RS512,
+        Self::PS256,
+        Self::PS384,
+        Self::PS512,
+        Self::ES256,
+        Self::ES384,
+        Self::EdDSA,
+    ];
+
     pub fn from_header(alg: &str) -> Option<Self> {
-        const ALL: [Algorithm; 9] = [
-            Algorithm::RS256,
-            Algorithm::RS384,
-            Algorithm::RS512,
-            Algorithm::PS256,
-            Algorithm::PS384,
-            Algorithm::PS512,
-            Algorithm::ES256,
-            Algorithm::ES384,
-            Algorithm::EdDSA,
-        ];
-        ALL.into_iter().find(|algorithm| algorithm.as_str() == alg)
+        Self::ALL.into_iter().find(|algorithm| algorithm.as_str() == alg)
     }
 }
 
 fn default_leeway() -> u64 {
     30
+}
+
+fn default_audience_claims() -> Vec<String> {
+    vec!["aud".to_owned()]
 }
 
 fn default_username_claims() -> Vec<String> {
@@ -136,6 +220,14 @@ impl JwtConfig {
 }
 
 impl Issuer {
+    pub fn key_source(&self) -> KeySource {
+        if self.jwks.is_none() && self.pem.is_empty() {
+            KeySource::Pushed
+        } else {
+            KeySource::Configured
+        }
+    }
+
     fn check(&self, at: &str) -> Result<(), ConfigError> {
         let required = |field: &str, empty: bool| {
             if empty { Err(invalid(format!("{at}.{field}"), "must not be empty")) } else { Ok(()) }
@@ -145,8 +237,12 @@ impl Issuer {
         required("audiences", self.audiences.is_empty())?;
         required("audiences", self.audiences.iter().any(String::is_empty))?;
         required("algorithms", self.algorithms.is_empty())?;
-        required("username_claims", self.username_claims.is_empty())?;
-        required("groups_claim", self.groups_claim.as_deref() == Some(""))?;
+        for (field, claims) in
+            [("audience_claims", &self.audience_claims), ("username_claims", &self.username_claims)]
+        {
+            required(field, claims.is_empty() || claims.iter().any(String::is_empty))?;
+        }
+        required("groups_claim", self.groups_claim.0.iter().any(String::is_empty))?;
         for (index, key) in self.pem.iter().enumerate() {
             if !self.algorithms.contains(&key.algorithm) {
                 return Err(invalid(

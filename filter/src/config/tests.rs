@@ -92,3 +92,21 @@ fn filters_take_ids_only_where_the_version_is_known_to() {
         assert!(of(version).unwrap_err().to_string().contains("mlflow_version"), "{version}");
     }
 }
+
+#[test]
+fn an_issuer_that_would_read_nothing_or_anything_is_refused_with_the_field() {
+    for (field, value, named) in [
+        ("audience_claims", "[]", "jwt.issuers[0].audience_claims"),
+        ("username_claims", r#"[""]"#, "jwt.issuers[0].username_claims"),
+        ("groups_claim", r#"["a",""]"#, "jwt.issuers[0].groups_claim"),
+        ("groups_separator", r#"";""#, "comma"),
+        ("required_claims", r#"{"a":{"one_of":["b"]}}"#, "any_of"),
+        ("required_claims", r#"{"a":{"any_of":[]}}"#, "any_of"),
+    ] {
+        let issuer = format!(
+            r#"{{"name":"a","issuer":"https://a","audiences":["m"],"algorithms":["RS256"],"{field}":{value}}}"#
+        );
+        let json = format!(r#"{{"policy":{{"cluster":"p"}},"jwt":{{"issuers":[{issuer}]}}}}"#);
+        assert!(error_of(&json).contains(named), "{json}: {}", error_of(&json));
+    }
+}

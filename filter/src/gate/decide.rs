@@ -1,5 +1,6 @@
 //! From an operation to a permit: the cache, else one question.
 
+use super::keys::Unidentified;
 use super::plan::Response;
 use super::{CredentialHeader, GRACE_MS, Gate, Permit, State, Step, head};
 use crate::cache::{Key, Layer};
@@ -25,12 +26,13 @@ pub struct Pending {
     pub keeps_body: bool,
 }
 
-enum What {
+pub(super) enum What {
     Decision(Box<Decision>),
     Administration,
+    Keys(Box<Unidentified>),
 }
 
-struct Decision {
+pub(super) struct Decision {
     operation: Operation,
     who: pb::Subject,
     need: BodyNeed,
@@ -116,7 +118,7 @@ impl Gate {
         self.wait(worker, host, asked, need, What::Administration)
     }
 
-    fn wait<H: Host>(
+    pub(super) fn wait<H: Host>(
         &mut self,
         worker: &mut Worker,
         host: &H,
@@ -142,11 +144,16 @@ impl Gate {
             self.on_response_answer(worker, host, answered);
             return;
         }
+        if matches!(self.state, State::NeedBody(_)) {
+            self.on_keys_before_body(worker, host);
+            return;
+        }
         let State::Pending(pending) = std::mem::replace(&mut self.state, State::Done) else {
             return;
         };
         self.deadline_ms = None;
         let step = match (pending.what, answered) {
+            (What::Keys(waited), _) => self.identified(worker, host, *waited),
             (What::Decision(decision), Answered::Authorized(answer)) => {
                 let Decision { operation, who, need } = *decision;
                 self.conclude(worker, host, operation, &who, need, answer)

@@ -1,7 +1,7 @@
 //! The ends of a stage: going on, answering, and giving up when time is over.
 
 use super::permit::Permit;
-use super::{BLIND_MS, Gate, State, Step};
+use super::{BLIND_MS, Gate, State, Step, Who};
 use crate::authn::Unauthenticated;
 use crate::config::BodyMode;
 use crate::host::{Direction, Flow, Host};
@@ -134,6 +134,12 @@ impl Gate {
         self.deadline_ms = None;
         worker.metrics.count(host, Count::Timeouts);
         match &self.state {
+            State::NeedBody(held) if matches!(held.who, Who::AwaitsKeys { body_ended: true }) => {
+                worker.forget(host, self.id);
+                if host.set_effective(self.id).is_ok() {
+                    self.on_keys_before_body(worker, host);
+                }
+            }
             State::NeedBody(_) if self.is_blind(worker) => {
                 let answer = self.bodies_unseen(worker);
                 self.answer(worker, host, &answer);
@@ -154,7 +160,12 @@ impl Gate {
     pub fn on_done<H: Host>(&mut self, worker: &mut Worker, host: &H) {
         self.deadline_ms = None;
         self.head = None;
-        if matches!(self.state, State::Pending(_)) || self.response.is_waiting() {
+        let asks = match &self.state {
+            State::Pending(_) => true,
+            State::NeedBody(held) => matches!(held.who, Who::AwaitsKeys { .. }),
+            State::Init | State::Passing { .. } | State::Done => self.response.is_waiting(),
+        };
+        if asks {
             worker.forget(host, self.id);
         }
         self.state = State::Done;

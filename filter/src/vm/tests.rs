@@ -6,6 +6,7 @@ use crate::host::Direction::{Request, Response};
 use crate::mock::Mock;
 use prost::Message;
 
+mod keys;
 mod request;
 mod response;
 

@@ -159,15 +159,30 @@ fn pushed_keys_reach_every_worker() {
     let (mut holder, mut other) = (Vm::of(&host), Vm::of(&host));
     run(&mut [&mut holder], 300);
     let before = other.watermarks.keys();
-    let jwks = r#"{"keys":[]}"#.to_owned();
-    holder.hears(Event::Keys(pb::KeySet {
-        issuer: "corp".to_owned(),
-        jwks: jwks.clone(),
-        version: 3,
-    }));
+    holder.hears(Event::Keys(keys(3)));
     other.watermarks.refresh(&host, host.now_ms());
     assert_ne!(other.watermarks.keys(), before);
-    assert_eq!(shared_keys(&host, "mlgate/test/", "corp"), Some((jwks, 3)));
+    assert_eq!(shared_keys(&host, "mlgate/test/", "corp"), Some(keys(3)));
+}
+
+fn keys(version: u64) -> pb::KeySet {
+    pb::KeySet {
+        issuer: "corp".to_owned(),
+        jwks: r#"{"keys":[]}"#.to_owned(),
+        version,
+        ..pb::KeySet::default()
+    }
+}
+
+#[test]
+fn a_server_with_older_keys_does_not_take_back_what_another_has_sent() {
+    let host = Mock::new();
+    let mut vm = Vm::of(&host);
+    run(&mut [&mut vm], 300);
+    for (sent, kept) in [(3, 3), (2, 3), (4, 4)] {
+        vm.hears(Event::Keys(keys(sent)));
+        assert_eq!(shared_keys(&host, "mlgate/test/", "corp"), Some(keys(kept)));
+    }
 }
 
 #[test]

@@ -54,6 +54,37 @@ pub const FIELDS: &[Field] = &[
     field("drain", Some("10s"), "how long open calls may take when stopping (0 to 10m)"),
     field("metrics_listen", None, "address and port of Prometheus metrics over HTTP"),
     field("oidc_issuers", None, "issuers whose keys are discovered, as name=https://…, …"),
+    field(
+        "oidc_http_hosts",
+        None,
+        "hosts of issuers that may be asked without TLS, besides loopback",
+    ),
+    field("oidc_ca", None, "PEM file; authorities trusted for issuers besides the system's"),
+    field(
+        "oidc_refresh",
+        Some("5m"),
+        "longest time between two looks at an issuer's keys (1s to 24h)",
+    ),
+    field(
+        "oidc_refetch",
+        Some("10s"),
+        "shortest time before an unknown key makes the server look again (100ms to 1h)",
+    ),
+    field(
+        "oidc_stale",
+        Some("24h"),
+        "how long keys count while their issuer cannot be asked (1s to 30 days)",
+    ),
+    field(
+        "first_login",
+        Some("admit"),
+        "what becomes of identity providers' users who are not known: admit, provision or refuse",
+    ),
+    field(
+        "admin_groups",
+        None,
+        "groups of identity providers, with their prefix, whose members are super admins",
+    ),
     field("log_format", Some("text"), "text or json"),
 ];
 

@@ -2,11 +2,12 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{LogFormat, OidcIssuer, Tracking};
+use super::{LogFormat, Tracking};
 use crate::domain::Level;
 use crate::store::{DatabaseUrl, StoreError};
 
@@ -90,19 +91,11 @@ pub(super) fn shared_token(text: &str) -> Result<SecretString, String> {
     }
 }
 
-pub(super) fn oidc_issuers(text: &str) -> Result<Vec<OidcIssuer>, String> {
-    text.split(',')
-        .map(str::trim)
-        .filter(|item| !item.is_empty())
-        .map(|item| {
-            let (name, url) = item
-                .split_once('=')
-                .ok_or_else(|| format!("{item:?}; expected name=https://issuer"))?;
-            let issuer =
-                url::Url::parse(url.trim()).map_err(|why| format!("{}: {why}", name.trim()))?;
-            Ok(OidcIssuer { name: name.trim().to_owned(), issuer })
-        })
-        .collect()
+pub(super) fn path(text: &str) -> Result<PathBuf, String> {
+    if text.contains('\0') {
+        return Err("expected a path".to_owned());
+    }
+    Ok(PathBuf::from(text))
 }
 
 pub(super) fn log_format(text: &str) -> Result<LogFormat, String> {

@@ -74,7 +74,9 @@ fn refusal(failure: &Failure) -> pb::AdministerResponse {
             "You are not authenticated.",
             &[("www-authenticate", "Basic realm=\"mlflow\"".to_owned())],
         ),
-        Failure::Disabled { .. } => answer(403, "PERMISSION_DENIED", "Permission denied", &[]),
+        Failure::Disabled { .. } | Failure::Unknown { .. } => {
+            answer(403, "PERMISSION_DENIED", "Permission denied", &[])
+        }
         Failure::Throttled { retry_after } => answer(
             429,
             "REQUEST_LIMIT_EXCEEDED",

@@ -7,13 +7,14 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use secrecy::ExposeSecret;
 
 use super::snapshot::{PrincipalSnapshot, Snapshots};
+use crate::config::FirstLogin;
 use crate::contract::{Subject, VerifiedIdentity, subject};
 use crate::credentials::{
     Busy, Network, PasswordHash, Remembered, Throttle, Token, Verifier, hash_new,
 };
 use crate::domain::Level;
 use crate::metrics::Reuse;
-use crate::store::{Actor, Channel, Millis, StoreError, scope};
+use crate::store::{Actor, Channel, Millis, NewUser, StoreError, scope};
 
 /// Longest username, in bytes; as the store has it.
 const MAX_USERNAME_BYTES: usize = 255;
@@ -67,6 +68,10 @@ pub enum Failure {
     Disabled {
         username: String,
     },
+    /// The identity is genuine, but nobody has created the user, which `first_login` asks for.
+    Unknown {
+        username: String,
+    },
     Busy,
     Store(StoreError),
 }
@@ -93,6 +98,7 @@ pub struct Authenticator {
     verifier: Arc<Verifier>,
     throttle: Throttle,
     reuse: Reuse,
+    first_login: FirstLogin,
 }
 
 impl Authenticator {
@@ -102,8 +108,9 @@ impl Authenticator {
         verifier: Arc<Verifier>,
         throttle: Throttle,
         reuse: Reuse,
+        first_login: FirstLogin,
     ) -> Self {
-        Self { snapshots, verifier, throttle, reuse }
+        Self { snapshots, verifier, throttle, reuse, first_login }
     }
 
     /// Recognises the subject. The address is only for throttling.
@@ -272,9 +279,19 @@ impl Authenticator {
         if identity.expires_at.saturating_add(LEEWAY_SECONDS).saturating_mul(1000) < now_millis() {
             return Err(wrong("expired_credential"));
         }
-        let principal = self.snapshots.principal(username, &identity.groups).await?;
+        let mut principal = self.snapshots.principal(username, &identity.groups).await?;
         if principal.disabled() {
             return Err(Failure::Disabled { username: username.to_owned() });
+        }
+        match (&principal.user, self.first_login) {
+            (Some(_), _) | (None, FirstLogin::Admit) => {}
+            (None, FirstLogin::Refuse) => {
+                return Err(Failure::Unknown { username: username.to_owned() });
+            }
+            (None, FirstLogin::Provision) => {
+                self.provision(identity).await?;
+                principal = self.snapshots.principal(username, &identity.groups).await?;
+            }
         }
         Ok(Authenticated {
             username: username.to_owned(),
@@ -284,6 +301,31 @@ impl Authenticator {
             expires_at: Some(expires_at),
             method: Method::Jwt,
         })
+    }
+
+    /// Creates the user whom an identity provider has named for the first time.
+    async fn provision(&self, identity: &VerifiedIdentity) -> Result<(), Failure> {
+        let username = identity.username.as_str();
+        let new = NewUser {
+            username: username.to_owned(),
+            password_hash: None,
+            is_admin: false,
+            service_account: false,
+        };
+        let actor = Actor::new(username, Channel::Gate);
+        match self.snapshots.store().create_user(&actor, &new).await {
+            Ok(created) => {
+                tracing::info!(username, issuer = identity.issuer, "created a user at first login");
+                self.snapshots.at_least(created.revision).await?;
+                Ok(())
+            }
+            // By another request, or by another server.
+            Err(StoreError::AlreadyExists { .. }) => {
+                self.snapshots.catch_up().await?;
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn check_throttle(&self, user: &str, network: Option<Network>) -> Result<(), Failure> {

@@ -285,6 +285,12 @@ fn unauthenticated(
             response.ttl_ms = milliseconds(FAILURE_REUSE);
             (O::Denied, Reason::Disabled.as_str())
         }
+        Failure::Unknown { username } => {
+            response.depends_on = vec![scope::user(&username)];
+            response.principal = Some(pb::Principal { username, super_admin: false });
+            response.ttl_ms = milliseconds(FAILURE_REUSE);
+            (O::Denied, "unknown_user")
+        }
         Failure::Busy => {
             response.retry_after_ms = 1000;
             (O::Unavailable, "verification_queue_full")

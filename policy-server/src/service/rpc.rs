@@ -9,13 +9,15 @@ use tonic::service::Interceptor;
 use tonic::{Request, Response, Status};
 
 use super::authorize::Decider;
-use super::watch::{EventStream, stream};
+use super::watch::{EventStream, Sources, stream};
 use crate::contract as pb;
 use crate::contract::policy_server::Policy;
 use crate::metrics::Metrics;
+use crate::oidc::Issuers;
 
 pub struct PolicyService {
     pub decider: Arc<Decider>,
+    pub issuers: Issuers,
     pub metrics: Metrics,
     pub heartbeat: Duration,
     /// True once the server is stopping.
@@ -65,11 +67,26 @@ impl Policy for PolicyService {
         &self,
         request: Request<pb::WatchRequest>,
     ) -> Result<Response<EventStream>, Status> {
-        let snapshots = Arc::clone(&self.decider.snapshots);
+        let sources = Sources {
+            snapshots: Arc::clone(&self.decider.snapshots),
+            keys: self.issuers.subscribe(),
+        };
         let draining = self.draining.clone();
         let watching = self.metrics.watcher();
         let request = request.into_inner();
-        Ok(Response::new(stream(snapshots, request, self.heartbeat, draining, watching)))
+        Ok(Response::new(stream(sources, request, self.heartbeat, draining, watching)))
+    }
+
+    async fn keys(
+        &self,
+        request: Request<pb::KeysRequest>,
+    ) -> Result<Response<pb::KeysResponse>, Status> {
+        let request = request.get_ref();
+        let answer = async {
+            let keys = self.issuers.keys(&request.issuer, &request.kid).await;
+            keys.ok_or_else(|| Status::not_found("oidc_issuers has no issuer of this name"))
+        };
+        Ok(Response::new(self.metrics.call("Keys", answer).await?))
     }
 }
 

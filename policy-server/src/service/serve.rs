@@ -23,6 +23,7 @@ use crate::contract::policy_server::PolicyServer;
 use crate::credentials::throttle::Allowance;
 use crate::credentials::{Throttle, ThrottleConfig, Verifier, VerifierConfig};
 use crate::metrics::Metrics;
+use crate::oidc::{Issuers, SetupError};
 use crate::resolver::{Backend, Database, LookupError, Resolver, ResolverConfig, Rest};
 use crate::store::{Store, StoreError};
 
@@ -37,8 +38,6 @@ const TRACKING_CONNECTIONS: u32 = 8;
 pub enum ServeError {
     #[error("cannot listen on {address}: {why}")]
     Listen { address: std::net::SocketAddr, why: std::io::Error },
-    #[error("{field}: this server cannot do that yet")]
-    NotServed { field: &'static str },
     #[error("cannot read {path}: {why}")]
     File { path: PathBuf, why: std::io::Error },
     #[error("TLS: {0}")]
@@ -47,6 +46,8 @@ pub enum ServeError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Tracking(#[from] LookupError),
+    #[error(transparent)]
+    Oidc(#[from] SetupError),
     #[error("gRPC: {0}")]
     Transport(tonic::transport::Error),
     #[error("cannot watch for signals: {0}")]
@@ -77,10 +78,10 @@ pub async fn serve_on(
     listener: TcpListener,
     stop: impl Future<Output = ()> + Send,
 ) -> Result<(), ServeError> {
-    refuse_unserved(&config)?;
     let metrics = Metrics::default();
     let exposing = expose(&config, &metrics).await?;
     let decider = Arc::new(decider(&config, store, &metrics).await?);
+    let (issuers, _refreshing) = Issuers::start(&config.oidc, &metrics)?;
     let follower = tokio::spawn(follow(Arc::clone(&decider.snapshots)));
     let (drain, draining) = watch::channel(false);
     let (health, health_service) = tonic_health::server::health_reporter();
@@ -92,6 +93,7 @@ pub async fn serve_on(
     let token = SharedToken::new(config.shared_token.as_ref().map(ExposeSecret::expose_secret));
     let service = PolicyServer::new(PolicyService {
         decider,
+        issuers,
         metrics,
         heartbeat: config.heartbeat,
         draining: draining.clone(),
@@ -156,21 +158,14 @@ async fn expose(config: &Config, metrics: &Metrics) -> Result<Option<JoinHandle<
     })))
 }
 
-/// A field that had no effect would be taken for one that has.
-fn refuse_unserved(config: &Config) -> Result<(), ServeError> {
-    if !config.oidc_issuers.is_empty() {
-        return Err(ServeError::NotServed { field: "oidc_issuers" });
-    }
-    Ok(())
-}
-
 async fn drained(mut draining: watch::Receiver<bool>) {
     // An error means that the sender is gone, and with it the server.
     let _ = draining.wait_for(|&draining| draining).await;
 }
 
 async fn decider(config: &Config, store: Store, metrics: &Metrics) -> Result<Decider, ServeError> {
-    let snapshots = Arc::new(Snapshots::new(store, metrics.clone()).await?);
+    let snapshots =
+        Arc::new(Snapshots::new(store, metrics.clone(), config.admin_groups.clone()).await?);
     let verifier = Arc::new(Verifier::new(VerifierConfig {
         concurrency: config.hash_concurrency,
         remember: config.credential_ttl,
@@ -199,6 +194,7 @@ async fn decider(config: &Config, store: Store, metrics: &Metrics) -> Result<Dec
             verifier,
             throttle,
             metrics.reuse("password"),
+            config.first_login,
         ),
         snapshots,
         resolver: Resolver::new(backend, ResolverConfig::default(), metrics.reuse("reference")),

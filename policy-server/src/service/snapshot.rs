@@ -7,6 +7,7 @@ use moka::future::Cache;
 use tokio::sync::{Mutex, watch};
 
 use super::history::History;
+use crate::config::AdminGroups;
 use crate::metrics::{Metrics, Reuse};
 use crate::policy::{Grants, Settings};
 use crate::store::{
@@ -28,13 +29,21 @@ pub struct PrincipalSnapshot {
     pub revision: u64,
     pub user: Option<User>,
     pub grants: Grants,
+    standing: Standing,
     /// Hashes of the user, the roles and the groups.
     pub scopes: Vec<u64>,
 }
 
+/// What makes somebody a super admin, if anything does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    Ordinary,
+    SuperAdmin,
+}
+
 impl PrincipalSnapshot {
     pub fn super_admin(&self) -> bool {
-        self.user.as_ref().is_some_and(|user| user.is_admin)
+        self.standing == Standing::SuperAdmin
     }
 
     pub fn disabled(&self) -> bool {
@@ -68,6 +77,7 @@ pub struct Snapshots {
     tokens: Cache<[u8; 32], Arc<TokenSnapshot>>,
     settings: RwLock<Option<SettingsSnapshot>>,
     feed: crate::store::ChangeFeed,
+    admin_groups: AdminGroups,
     metrics: Metrics,
     reuse: Reuse,
     token_reuse: Reuse,
@@ -78,7 +88,11 @@ impl Snapshots {
     ///
     /// # Errors
     /// `Unavailable`.
-    pub async fn new(store: Store, metrics: Metrics) -> Result<Self, StoreError> {
+    pub async fn new(
+        store: Store,
+        metrics: Metrics,
+        admin_groups: AdminGroups,
+    ) -> Result<Self, StoreError> {
         let revision = store.revision().await?;
         metrics.set_revision(revision);
         let feed = store.changes();
@@ -91,6 +105,7 @@ impl Snapshots {
             tokens: Cache::new(TOKENS),
             settings: RwLock::new(None),
             feed,
+            admin_groups,
             reuse: metrics.reuse("principal"),
             token_reuse: metrics.reuse("token"),
             metrics,
@@ -232,8 +247,12 @@ impl Snapshots {
             .chain(read.roles.iter().map(|&role| scope::role(role)))
             .chain(read.groups.iter().map(|group| scope::group(group)))
             .collect();
+        // Groups that are kept here give roles only: these come from an identity provider.
+        let is_admin = read.user.as_ref().is_some_and(|user| user.is_admin)
+            || self.admin_groups.contain_any(groups);
         Ok(Arc::new(PrincipalSnapshot {
             revision: read.revision,
+            standing: if is_admin { Standing::SuperAdmin } else { Standing::Ordinary },
             user: read.user,
             grants: Grants::new(&read.grants),
             scopes,

@@ -1,5 +1,6 @@
-//! Streams changes to a filter.
+//! Streams changes, and the keys of identity providers, to a filter.
 
+use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use super::error::Refusal;
 use super::snapshot::Snapshots;
 use crate::contract as pb;
 use crate::metrics::Watching;
+use crate::oidc::KeySets;
 use crate::store::Change;
 
 /// Events that wait for a slow watcher.
@@ -29,22 +31,40 @@ const MAX_STALL: Duration = Duration::from_secs(30);
 pub type EventStream =
     Pin<Box<dyn tokio_stream::Stream<Item = Result<pb::WatchEvent, Status>> + Send>>;
 
+/// Where what is streamed comes from.
+pub struct Sources {
+    pub snapshots: Arc<Snapshots>,
+    pub keys: watch::Receiver<KeySets>,
+}
+
 /// Starts a stream. It ends when the watcher goes, stalls, or the server drains.
 pub fn stream(
-    snapshots: Arc<Snapshots>,
+    sources: Sources,
     request: pb::WatchRequest,
     heartbeat: Duration,
     draining: watch::Receiver<bool>,
     watching: Watching,
 ) -> EventStream {
     let (sender, receiver) = mpsc::channel(BUFFER);
-    let watcher = Watcher { snapshots, sender, heartbeat, sent: 0, _watching: watching };
+    let Sources { snapshots, keys } = sources;
+    let watcher = Watcher {
+        snapshots,
+        keys,
+        sent_keys: BTreeMap::new(),
+        sender,
+        heartbeat,
+        sent: 0,
+        _watching: watching,
+    };
     tokio::spawn(watcher.run(request, draining));
     Box::pin(ReceiverStream::new(receiver))
 }
 
 struct Watcher {
     snapshots: Arc<Snapshots>,
+    keys: watch::Receiver<KeySets>,
+    /// The version of each issuer's keys that the watcher has been sent.
+    sent_keys: BTreeMap<String, u64>,
     sender: mpsc::Sender<Result<pb::WatchEvent, Status>>,
     heartbeat: Duration,
     /// The revision up to which the watcher has been told.
@@ -84,13 +104,31 @@ impl Watcher {
             }
             self.sent = last_revision;
         }
+        // Those who log in with tokens wait for them.
+        self.send_keys().await?;
         loop {
             self.catch_up().await?;
             tokio::select! {
                 changed = applied.changed() => changed.map_err(|_| Gone)?,
+                changed = self.keys.changed() => {
+                    changed.map_err(|_| Gone)?;
+                    self.send_keys().await?;
+                }
                 _ = ticks.tick() => self.beat().await?,
             }
         }
+    }
+
+    async fn send_keys(&mut self) -> Result<(), Gone> {
+        let sets = KeySets::clone(&self.keys.borrow_and_update());
+        for set in sets.iter() {
+            if self.sent_keys.get(&set.issuer) == Some(&set.version) {
+                continue;
+            }
+            self.send(pb::watch_event::Event::Keys(set.clone())).await?;
+            self.sent_keys.insert(set.issuer.clone(), set.version);
+        }
+        Ok(())
     }
 
     /// Sends what the watcher does not know yet, in order.

@@ -8,6 +8,8 @@ mod agreement;
 mod authentication;
 mod crash;
 mod crash_of_postgres;
+mod first_login;
+mod issuers;
 mod lists;
 mod metrics;
 mod postgres;

@@ -84,11 +84,27 @@ fn token(idp: &Idp, claims: &Value) -> String {
 
 fn verify(issuers: &mut Issuers, token: &str) -> Result<pb::VerifiedIdentity, &'static str> {
     match issuers.verify(&Mock::new(), token, Mock::START_MS) {
-        Ok(subject) => match subject.kind {
-            Some(Kind::Verified(identity)) => Ok(identity),
-            _ => Err("not verified"),
-        },
-        Err(error) => Err(error.reason),
+        Ok(pb::Subject { kind: Some(Kind::Verified(identity)) }) => Ok(identity),
+        other => Err(refused(other)),
+    }
+}
+
+fn refused(result: Result<pb::Subject, Unproven>) -> &'static str {
+    match result {
+        Ok(_) => "accepted",
+        Err(Unproven::Refused(error)) => error.reason,
+        Err(Unproven::UnknownKey(_)) => "unknown key",
+    }
+}
+
+/// Keys that the policy server pushes for the issuer `plain`, fetched at this moment.
+fn set(jwks: &str, version: u64) -> pb::KeySet {
+    pb::KeySet {
+        issuer: "plain".to_owned(),
+        jwks: jwks.to_owned(),
+        version,
+        url: "https://plain.example".to_owned(),
+        expires_at_ms: Mock::START_MS + 3_600_000,
     }
 }
 
@@ -136,7 +152,7 @@ fn tokens_of_every_algorithm_are_verified_by_the_rust_verifier() {
     assert_eq!(reason(&idp, &signed), "accepted");
     let signed = Signed { token: RS256_TOKEN, text: "", signature: &[], now: NOW };
     let keys = idp.issuers();
-    let rsa = &keys.issuers[0].configured[2];
+    let rsa = &keys.issuers[0].keys[2];
     assert_eq!(RustVerifier.verify(&signed, crate::config::Algorithm::RS256, rsa), Verdict::Good);
     let pss = Signed { token: PS256_TOKEN, ..signed };
     assert_eq!(RustVerifier.verify(&pss, crate::config::Algorithm::PS256, rsa), Verdict::Good);
@@ -248,7 +264,7 @@ fn what_is_not_signed_by_the_named_issuer_is_refused() {
     let replayed = with("iss", json!("https://other.example"));
     assert_eq!(reason(&idp, &token(&idp, &replayed)), "jwt_signature", "cross-issuer");
     let keyless = with("iss", json!("https://plain.example"));
-    assert_eq!(reason(&idp, &token(&idp, &keyless)), "jwt_kid", "an issuer without keys");
+    assert_eq!(reason(&idp, &token(&idp, &keyless)), "unknown key", "an issuer without keys");
 }
 
 #[test]
@@ -286,7 +302,7 @@ fn a_verified_token_is_not_verified_again_until_it_ends_or_keys_change() {
     assert!(at(&mut issuers, Mock::START_MS + 1000), "remembered");
     let end = Mock::START_MS + (600 + 30) * 1000;
     assert!(!at(&mut issuers, end), "at its end, leeway included, it is checked again");
-    issuers.push("plain", r#"{"keys":[]}"#, 1);
+    issuers.push(&set(r#"{"keys":[]}"#, 1));
     assert!(!at(&mut issuers, Mock::START_MS + 1000), "other keys: checked again");
 }
 
@@ -336,18 +352,80 @@ fn keys_of_a_jwks_are_pinned_and_odd_ones_skipped() {
     assert_eq!(count(json!({"kty": "RSA", "n": b64(&[0xff; 64]), "e": "AQAB"})), 0, "512 bits");
     assert!(key::from_jwks(&json!({"keys": vec![json!({}); 65]}), &allowed).is_err());
     assert!(key::from_jwks(&json!("<html>"), &allowed).is_err());
+}
 
-    let mut issuers = idp.issuers();
-    let keys = json!({"keys": [json!({"kty": "oct"}), ec(json!({}))]}).to_string();
-    issuers.push("plain", &keys, 2);
+/// The public half of the key that signs, as a JWK.
+fn jwk(idp: &Idp, kid: &str) -> Value {
+    let point = idp.ec.public_key().public_key().to_bytes_uncompressed();
+    json!({"kty": "EC", "crv": "P-256", "kid": kid,
+        "x": b64(&point[1..33]), "y": b64(&point[33..65])})
+}
+
+fn pushed_token(idp: &Idp, kid: &str) -> String {
     let mut claims = with("iss", json!("https://plain.example"));
     claims["sub"] = json!("carol");
-    let pushed = raw(&idp, r#"{"alg":"ES256","kid":"j1"}"#, &claims.to_string());
-    assert_eq!(verify(&mut issuers, &pushed).unwrap().username, "carol");
-    issuers.push("plain", r#"{"keys":[]}"#, 1);
-    assert!(verify(&mut issuers, &pushed).is_ok(), "an older set does not replace a newer one");
-    issuers.push("plain", r#"{"keys":[]}"#, 3);
-    assert_eq!(verify(&mut issuers, &pushed).unwrap_err(), "jwt_kid", "a key that is gone");
+    raw(idp, &format!(r#"{{"alg":"ES256","kid":"{kid}"}}"#), &claims.to_string())
+}
+
+#[test]
+fn pushed_keys_count_until_newer_ones_come_or_they_expire() {
+    let idp = Idp::new();
+    let mut issuers = idp.issuers();
+    let token = pushed_token(&idp, "j1");
+    assert_eq!(verify(&mut issuers, &token).unwrap_err(), "unknown key");
+    let keys = json!({"keys": [json!({"kty": "oct"}), jwk(&idp, "j1")]}).to_string();
+    issuers.push(&set(&keys, 2));
+    assert_eq!(verify(&mut issuers, &token).unwrap().username, "carol");
+    issuers.push(&set(r#"{"keys":[]}"#, 1));
+    assert!(verify(&mut issuers, &token).is_ok(), "an older set does not replace a newer one");
+    issuers.push(&pb::KeySet { expires_at_ms: Mock::START_MS + 2_000, ..set(&keys, 3) });
+    let host = Mock::new();
+    let at = |issuers: &mut Issuers, ms: u64| issuers.verify(&host, &token, Mock::START_MS + ms);
+    assert!(at(&mut issuers, 1_999).is_ok());
+    let expired = at(&mut issuers, 2_000);
+    assert!(matches!(expired, Err(Unproven::UnknownKey(_))), "although it was verified before");
+    issuers.push(&set(r#"{"keys":[]}"#, 4));
+    assert_eq!(verify(&mut issuers, &token).unwrap_err(), "unknown key", "a key that is gone");
+}
+
+#[test]
+fn keys_are_taken_only_for_the_issuer_they_were_fetched_from() {
+    let idp = Idp::new();
+    let mut issuers = idp.issuers();
+    let keys = json!({"keys": [jwk(&idp, "j1")]}).to_string();
+    for url in ["https://plain.example/", "https://idp.example", ""] {
+        issuers.push(&pb::KeySet { url: url.to_owned(), ..set(&keys, 1) });
+        assert!(verify(&mut issuers, &pushed_token(&idp, "j1")).is_err(), "{url}");
+    }
+    // Configured keys are the only ones.
+    issuers.push(&pb::KeySet {
+        issuer: "other".to_owned(),
+        url: "https://other.example".to_owned(),
+        ..set(&keys, 1)
+    });
+    let other = with("iss", json!("https://other.example")).to_string();
+    let other = raw(&idp, r#"{"alg":"ES256","kid":"j1"}"#, &other);
+    assert_eq!(verify(&mut issuers, &other).unwrap_err(), "jwt_kid");
+}
+
+#[test]
+fn the_server_is_asked_once_a_second_and_its_word_holds_in_between() {
+    let idp = Idp::new();
+    let mut issuers = idp.issuers();
+    let now = Mock::START_MS;
+    assert_eq!(issuers.next("plain", now), Next::Ask);
+    issuers.answered("plain", None, now);
+    assert_eq!(issuers.next("plain", now + 999), Next::Unavailable);
+    assert_eq!(issuers.next("plain", now + 1_000), Next::Ask);
+    let keys = json!({"keys": [jwk(&idp, "j1")]}).to_string();
+    let answer = |retry_after_ms, keys| pb::KeysResponse { keys, retry_after_ms };
+    issuers.answered("plain", Some(&answer(0, None)), now);
+    assert_eq!(issuers.next("plain", now), Next::Unavailable, "no keys are no word on a key");
+    issuers.answered("plain", Some(&answer(0, Some(set(&keys, 1)))), now);
+    assert_eq!(issuers.next("plain", now), Next::Refuse);
+    assert!(verify(&mut issuers, &pushed_token(&idp, "j1")).is_ok());
+    issuers.answered("plain", Some(&answer(500, Some(set(&keys, 1)))), now);
+    assert_eq!(issuers.next("plain", now), Next::Unavailable);
 }
 
 #[test]
@@ -359,13 +437,13 @@ fn a_flood_of_forged_tokens_is_refused_without_checking_each() {
     let forged = token(&idp, &claims());
     let mut reasons = std::collections::BTreeMap::new();
     for _ in 0..CHECKS_PER_SECOND + 10 {
-        let error = issuers.verify(&host, &forged, Mock::START_MS).unwrap_err();
-        *reasons.entry(error.reason).or_insert(0_u32) += 1;
+        let reason = refused(issuers.verify(&host, &forged, Mock::START_MS));
+        *reasons.entry(reason).or_insert(0_u32) += 1;
     }
     assert_eq!(reasons["jwt_signature"], CHECKS_PER_SECOND);
     assert_eq!(reasons["jwt_flood"], 10);
-    let later = issuers.verify(&host, &forged, Mock::START_MS + 1000).unwrap_err();
-    assert_eq!(later.reason, "jwt_signature");
+    let later = refused(issuers.verify(&host, &forged, Mock::START_MS + 1000));
+    assert_eq!(later, "jwt_signature");
 }
 
 #[test]
