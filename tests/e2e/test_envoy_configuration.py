@@ -4,23 +4,22 @@ import json
 
 import pytest
 import requests
-from support.envoy import another_envoy, manager, validate
-from support.gate import ROOT
+from support.envoy import MODULE, SHIPPED, another_envoy, manager, validate
 
-SHIPPED = ROOT / "envoy" / "plain" / "envoy.yaml"
-MODULE = "/etc/envoy/mlgate_filter.wasm"
-SEARCH = "/api/2.0/mlflow/experiments/search?max_results=10"
 
 
 def wasm(configuration):
     return manager(configuration)["http_filters"][0]["typed_config"]["config"]
 
 
-def test_envoy_accepts_the_shipped_configuration_as_it_is(gate, tmp_path):
-    text = SHIPPED.read_text()
-    assert text.count(MODULE) == 1
+@pytest.mark.parametrize("name", ["plain/envoy.yaml", "existing/before.yaml", "existing/after.yaml"])
+def test_envoy_accepts_the_shipped_configurations_as_they_are(gate, tmp_path, name):
+    paths = {MODULE: gate.ready["wasm"], "/etc/envoy/tls.yaml": SHIPPED / "plain" / "tls.yaml"}
+    text = (SHIPPED / name).read_text()
+    for shipped, here in paths.items():
+        text = text.replace(shipped, str(here))
     file = tmp_path / "envoy.yaml"
-    file.write_text(text.replace(MODULE, gate.ready["wasm"]))
+    file.write_text(text)
     status, messages = validate(gate, file)
     assert status == 0, messages
 
@@ -50,7 +49,7 @@ def test_a_bad_plugin_configuration_is_refused_by_the_fields_name(gate, tmp_path
 
 def test_failures_of_the_module_never_open_the_gate():
     """No shipped file may say so."""
-    for file in (ROOT / "envoy").rglob("*.yaml"):
+    for file in SHIPPED.rglob("*.yaml"):
         assert "failure_policy: FAIL_OPEN" not in file.read_text(), file
         assert "fail_open: true" not in file.read_text(), file
 

@@ -5,7 +5,12 @@ import copy
 import json
 import subprocess
 
-from .gate import accepts, free_port, wait_until
+import requests
+
+from .gate import ROOT, accepts, free_port, wait_until
+
+SHIPPED = ROOT / "envoy"
+MODULE = "/etc/envoy/mlgate_filter.wasm"
 
 
 def manager(configuration):
@@ -26,19 +31,61 @@ def another_envoy(gate, change, directory):
     change(configuration)
     file = directory / "envoy.json"
     file.write_text(json.dumps(configuration))
-    with open(directory / "envoy.log", "wb") as log:
+    with running(gate, file, port):
+        yield port
+
+
+@contextlib.contextmanager
+def running(gate, file, port, concurrency=1):
+    """Runs an Envoy until the end of the block; it listens on `port` by then. Yields its process."""
+    log_file = file.with_suffix(".log")
+    with open(log_file, "wb") as log:
         process = subprocess.Popen(
-            [gate.ready["envoy"], "-c", str(file), "--disable-hot-restart", "--concurrency", "1"],
+            [gate.ready["envoy"], "-c", str(file), "--disable-hot-restart"]
+            + ["--concurrency", str(concurrency)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
         )
     try:
-        wait_until(lambda: accepts(port), "the other Envoy listens", 60)
-        yield port
+        wait_until(
+            lambda: process.poll() is not None or accepts(port), "the other Envoy listens", 90
+        )
+        assert process.poll() is None, log_file.read_text()
+        yield process
     finally:
         process.terminate()
         process.wait(timeout=20)
+
+
+def localised(file, changes):
+    """A shipped file with other addresses and paths; fails if it has none of one."""
+    text = file.read_text()
+    for shipped, here in changes.items():
+        assert shipped in text, f"{file} has no {shipped!r}"
+        text = text.replace(shipped, str(here))
+    return text
+
+
+def addresses(gate, admin_port):
+    """What is changed of every shipped configuration: ports, and the path of the module."""
+    return {
+        "port_value: 9901": f"port_value: {admin_port}",
+        "port_value: 5000 ": f"port_value: {gate.recorder.port} ",
+        "port_value: 50051": f"port_value: {gate.ready['ports']['policy']}",
+        MODULE: gate.ready["wasm"],
+    }
+
+
+def stats(admin_port, text):
+    """Envoy's counters and gauges whose names contain a text."""
+    with requests.Session() as session:
+        session.trust_env = False
+        answer = session.get(
+            f"http://127.0.0.1:{admin_port}/stats", params={"filter": text}, timeout=20
+        )
+    lines = (line.split(": ", 1) for line in answer.text.splitlines())
+    return {name: int(value) for name, value in lines if value.isdigit()}
 
 
 def validate(gate, file):

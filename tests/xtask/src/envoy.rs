@@ -1,4 +1,5 @@
-//! Envoy with `envoy/plain/envoy.yaml` as shipped, changed only where the demo's options say so.
+//! Envoy with `envoy/plain/envoy.yaml` as shipped, but without TLS, and changed only where the demo's
+//! options say so.
 
 use crate::merge;
 use crate::service::Service;
@@ -11,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const SHIPPED: &str = "envoy/plain/envoy.yaml";
+const CHAIN: &str = "/static_resources/listeners/0/filter_chains/0";
 /// The connection manager.
 pub const MANAGER: &str = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config";
 const PLUGIN: &str = "/http_filters/0/typed_config/config";
@@ -56,6 +58,10 @@ pub fn configuration(plan: &Plan<'_>) -> Result<Value> {
     set(&mut config, "/admin/address/socket_address/port_value", plan.admin_port.into())?;
     let listener = "/static_resources/listeners/0/address/socket_address";
     set(&mut config, listener, socket(plan.listen))?;
+    // There is no certificate for a demo, and nothing between it and its clients to be read.
+    if let Some(chain) = at(&mut config, CHAIN)?.as_object_mut() {
+        chain.remove("transport_socket");
+    }
     set(&mut config, &endpoint(0), socket(plan.mlflow))?;
     let policy = SocketAddr::from(([127, 0, 0, 1], plan.policy_port));
     set(&mut config, &endpoint(1), socket(policy))?;
