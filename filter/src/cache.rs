@@ -135,6 +135,7 @@ impl Cache {
     }
 
     /// Remembers an answer that was asked for at `asked_ms`, until `not_after_ms` at the latest.
+    /// Says whether that took a slot that was never used before.
     pub fn store<H: Host>(
         &mut self,
         host: &H,
@@ -142,27 +143,30 @@ impl Cache {
         asked_ms: u64,
         not_after_ms: Option<u64>,
         answer: &Rc<pb::AuthorizeResponse>,
-    ) {
+    ) -> bool {
         let ttl = match answer.outcome() {
             pb::Outcome::Allowed => self.config.ttl_ms,
             pb::Outcome::Denied | pb::Outcome::Unauthenticated => {
                 self.config.ttl_ms.min(REFUSAL_TTL_MS)
             }
-            _ => return,
+            _ => return false,
         };
         let ttl = ttl.min(answer.ttl_ms.into());
         let expires_ms = asked_ms.saturating_add(ttl).min(not_after_ms.unwrap_or(u64::MAX));
         if ttl == 0 || expires_ms <= asked_ms {
-            return;
+            return false;
         }
         let entry = Entry { asked_ms, expires_ms, answer: Rc::clone(answer) };
-        if let (Some(slot), Some(bytes)) = (self.slot(&key.far), entry.encode(&key.far)) {
-            self.write_slot(host, &slot, &bytes, &key.far, &entry);
-        }
+        let fresh = match (self.slot(&key.far), entry.encode(&key.far)) {
+            (Some(slot), Some(bytes)) => self.write_slot(host, &slot, &bytes, &key.far, &entry),
+            _ => false,
+        };
         self.remember(key, entry);
+        fresh
     }
 
-    /// Writes unless another worker has put a newer answer for the same key there.
+    /// Writes unless another worker has put a newer answer for the same key there. Says whether
+    /// nothing was there.
     fn write_slot<H: Host>(
         &self,
         host: &H,
@@ -170,22 +174,24 @@ impl Cache {
         bytes: &[u8],
         key: &Fingerprint,
         entry: &Entry,
-    ) {
+    ) -> bool {
         let cas = match host.shared(slot) {
             Ok(stored) => {
                 let newer = Entry::decode(&stored.value, key)
                     .is_some_and(|other| other.answer.revision > entry.answer.revision);
                 if newer {
-                    return;
+                    return false;
                 }
                 Some(stored.cas)
             }
             Err(_) => None,
         };
         // Losing the race only costs a question.
-        if let Err(HostError::Other(status)) = host.set_shared(slot, bytes, cas) {
+        let written = host.set_shared(slot, bytes, cas);
+        if let Err(HostError::Other(status)) = written {
             log::warn!("shared data: status {status} on writing a decision");
         }
+        cas.is_none() && written.is_ok()
     }
 
     fn slot(&self, key: &Fingerprint) -> Option<String> {

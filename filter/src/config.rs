@@ -5,6 +5,7 @@ mod issuer;
 
 pub use issuer::{Algorithm, Issuer, JwtConfig, KeySource, PemKey, Required, Separator};
 
+use crate::policy_client::is_authority;
 use crate::surface::SurfaceSettings;
 use serde::Deserialize;
 
@@ -66,6 +67,10 @@ pub struct Config {
     pub mlflow_version: Option<MlflowVersion>,
     #[serde(default)]
     pub mode: Mode,
+    /// Of the allowed requests one in so many is logged, as every refusal is; 0 logs none. At most
+    /// 1,000,000. Default: 100.
+    #[serde(default = "default_log_allowed_one_in")]
+    pub log_allowed_one_in: u32,
     /// Adds `x-mlgate-reason` to the gate's own answers. Default: false, because reasons tell
     /// an attacker which check was met.
     #[serde(default)]
@@ -101,6 +106,9 @@ impl TryFrom<String> for MlflowVersion {
 pub struct PolicyConfig {
     /// The name of Envoy's cluster, ASCII.
     pub cluster: String,
+    /// `:authority` of the calls. Default: the cluster's name, or `mlgate` where that cannot be one.
+    #[serde(default)]
+    pub authority: Option<String>,
     /// The time one call may take, in ms. 10 to 60,000. Default: 1,000. A cold Basic credential
     /// costs the server one password hash; keep this well above 200.
     #[serde(default = "default_timeout")]
@@ -178,6 +186,9 @@ fn default_body_limit() -> usize {
 fn default_body_timeout() -> u64 {
     60_000
 }
+fn default_log_allowed_one_in() -> u32 {
+    100
+}
 fn default_timeout() -> u32 {
     1_000
 }
@@ -213,6 +224,11 @@ impl Config {
         if cluster.is_empty() || !cluster.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(invalid("policy.cluster", "must be a non-empty ASCII name"));
         }
+        if let Some(authority) = &self.policy.authority
+            && !is_authority(authority)
+        {
+            return Err(invalid("policy.authority", "must be a host name, with or without port"));
+        }
         range("policy.timeout_ms", self.policy.timeout_ms.into(), 10, 60_000)?;
         if let Some(token) = &self.policy.token
             && (token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()))
@@ -220,6 +236,7 @@ impl Config {
             return Err(invalid("policy.token", "must be printable ASCII without spaces"));
         }
         range("body_limit_bytes", self.body_limit_bytes as u64, 1 << 10, 64 << 20)?;
+        range("log_allowed_one_in", self.log_allowed_one_in.into(), 0, 1_000_000)?;
         range("body_timeout_ms", self.body_timeout_ms, 100, 600_000)?;
         range("cache.slots", self.cache.slots.into(), 0, 1 << 20)?;
         range("cache.ttl_ms", self.cache.ttl_ms, 0, 86_400_000)?;

@@ -22,6 +22,7 @@
 //!   `connection_keepalive {interval: 1s, timeout: 1s}`.
 
 mod decide;
+mod decision_log;
 mod finish;
 mod head;
 mod keys;
@@ -102,6 +103,9 @@ pub struct Gate {
     credential_header: CredentialHeader,
     route: &'static str,
     username: String,
+    source: decision_log::Source,
+    /// The policy revision that the answer was made at.
+    revision: u64,
     deadline_ms: Option<u64>,
     response: Response,
 }
@@ -125,6 +129,8 @@ impl Gate {
             credential_header: CredentialHeader::Authorization,
             route: "(unread)",
             username: String::new(),
+            source: decision_log::Source::default(),
+            revision: 0,
             deadline_ms: None,
             response: Response::Untouched,
         }

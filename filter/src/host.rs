@@ -123,6 +123,8 @@ pub trait Host {
     fn foreign(&self, function: &str, arguments: &[u8]) -> Result<Vec<u8>, HostError>;
 
     fn define_metric(&self, kind: Metric, name: &str) -> Option<MetricId>;
+    /// The VM's linear memory, in bytes.
+    fn memory_bytes(&self) -> u64;
     fn add(&self, metric: MetricId, count: i64);
     fn record(&self, metric: MetricId, value: u64);
 }
@@ -130,7 +132,8 @@ pub trait Host {
 /// A gRPC request to the policy server.
 #[derive(Debug, Clone)]
 pub struct Call<'a> {
-    pub cluster: &'a str,
+    /// A cluster's name, or a serialised `GrpcService`.
+    pub service: &'a [u8],
     pub method: &'a str,
     pub metadata: &'a [(&'a str, &'a [u8])],
     pub message: &'a [u8],

@@ -69,6 +69,8 @@ pub struct Metrics {
     counters: HashMap<Count, MetricId>,
     policy_ms: Option<MetricId>,
     heard_age_ms: Option<MetricId>,
+    cache_slots: Option<MetricId>,
+    memory_bytes: Option<MetricId>,
 }
 
 impl Metrics {
@@ -82,6 +84,8 @@ impl Metrics {
             counters,
             policy_ms: host.define_metric(Metric::Histogram, "mlgate_policy_call_ms"),
             heard_age_ms: host.define_metric(Metric::Gauge, "mlgate_watch_heard_age_ms"),
+            cache_slots: host.define_metric(Metric::Gauge, "mlgate_cache_slots_used"),
+            memory_bytes: host.define_metric(Metric::Gauge, "mlgate_vm_memory_bytes"),
         }
     }
 
@@ -102,6 +106,20 @@ impl Metrics {
     pub fn heard_age<H: Host>(&self, host: &H, milliseconds: u64) {
         if let Some(id) = self.heard_age_ms {
             host.record(id, milliseconds);
+        }
+    }
+
+    /// A slot of shared data was used for the first time. None is ever given back.
+    pub fn slot_used<H: Host>(&self, host: &H) {
+        if let Some(id) = self.cache_slots {
+            host.add(id, 1);
+        }
+    }
+
+    /// The linear memory of this VM; of the workers' the one that was told last is seen.
+    pub fn memory<H: Host>(&self, host: &H) {
+        if let Some(id) = self.memory_bytes {
+            host.record(id, host.memory_bytes());
         }
     }
 }

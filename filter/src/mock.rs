@@ -239,6 +239,10 @@ impl Host for Mock {
         Some(MetricId(names.len() as u32 - 1))
     }
 
+    fn memory_bytes(&self) -> u64 {
+        0
+    }
+
     fn add(&self, metric: MetricId, count: i64) {
         let names = self.0.metric_names.borrow();
         let name = names[metric.0 as usize].clone();

@@ -39,7 +39,8 @@ impl Method {
 /// Sends calls to one policy server cluster.
 #[derive(Debug, Clone)]
 pub struct PolicyClient {
-    cluster: String,
+    /// What Envoy is told to ask; see [`service`].
+    service: Vec<u8>,
     timeout_ms: u32,
     /// `Bearer …`, where the server wants a token.
     authorization: Option<String>,
@@ -49,7 +50,7 @@ pub struct PolicyClient {
 impl PolicyClient {
     pub fn new(config: &PolicyConfig) -> Self {
         Self {
-            cluster: config.cluster.clone(),
+            service: service(config),
             timeout_ms: config.timeout_ms,
             authorization: config.token.as_ref().map(|token| format!("Bearer {token}")),
             contract: CONTRACT.to_string(),
@@ -76,7 +77,7 @@ impl PolicyClient {
         message: &impl Message,
     ) -> Result<Token, HostError> {
         host.call(&Call {
-            cluster: &self.cluster,
+            service: &self.service,
             method: method.as_str(),
             metadata: &self.metadata(),
             message: &message.encode_to_vec(),
@@ -86,13 +87,50 @@ impl PolicyClient {
 
     pub fn watch<H: Host>(&self, host: &H, request: &pb::WatchRequest) -> Result<Token, HostError> {
         host.open_stream(&Call {
-            cluster: &self.cluster,
+            service: &self.service,
             method: "Watch",
             metadata: &self.metadata(),
             message: &request.encode_to_vec(),
             timeout_ms: self.timeout_ms,
         })
     }
+}
+
+/// `:authority` where neither the configuration nor the cluster's name gives one.
+const AUTHORITY: &str = "mlgate";
+
+/// `envoy.config.core.v3.GrpcService`, as far as it is needed.
+#[derive(Clone, PartialEq, Message)]
+struct GrpcService {
+    #[prost(message, optional, tag = "1")]
+    envoy_grpc: Option<EnvoyGrpc>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct EnvoyGrpc {
+    #[prost(string, tag = "1")]
+    cluster_name: String,
+    #[prost(string, tag = "2")]
+    authority: String,
+}
+
+/// The cluster's name, which Envoy then sends as `:authority`; or a serialised `GrpcService`, where
+/// another is wanted. Istio's names, `outbound|50051||…`, are none that an HTTP/2 server takes.
+fn service(config: &PolicyConfig) -> Vec<u8> {
+    let authority = match &config.authority {
+        None if is_authority(&config.cluster) => return config.cluster.clone().into_bytes(),
+        None => AUTHORITY,
+        Some(authority) => authority,
+    };
+    let envoy_grpc =
+        Some(EnvoyGrpc { cluster_name: config.cluster.clone(), authority: authority.to_owned() });
+    GrpcService { envoy_grpc }.encode_to_vec()
+}
+
+/// Whether a text can be an `:authority`: host names, addresses, and ports.
+pub fn is_authority(text: &str) -> bool {
+    let fit = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:[]".contains(&byte);
+    !text.is_empty() && text.bytes().all(fit)
 }
 
 /// The part of the request that the decision depends on: everything but `info`, `min_revision`
@@ -143,4 +181,32 @@ pub fn credential_expiry_ms(who: &pb::Subject) -> Option<u64> {
 
 pub fn anonymous() -> pb::Subject {
     subject(Kind::Anonymous(pb::Anonymous {}))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    fn named(cluster: &str, authority: &str) -> Vec<u8> {
+        let json = format!(r#"{{"policy":{{"cluster":"{cluster}"{authority}}}}}"#);
+        service(&Config::parse(json.as_bytes()).unwrap().policy)
+    }
+
+    #[test]
+    fn a_cluster_is_named_plainly_where_its_name_can_be_an_authority() {
+        assert_eq!(named("mlgate_policy", ""), b"mlgate_policy");
+        assert_eq!(named("10.0.0.1:50051", ""), b"10.0.0.1:50051");
+    }
+
+    #[test]
+    fn istios_name_of_a_cluster_does_not_become_the_authority() {
+        let cluster = "outbound|50051||mlgate.ns.svc.cluster.local";
+        let own = r#","authority":"policy.example""#;
+        for (setting, authority) in [("", AUTHORITY), (own, "policy.example")] {
+            let sent = GrpcService::decode(named(cluster, setting).as_slice()).unwrap();
+            let sent = sent.envoy_grpc.unwrap();
+            assert_eq!((sent.cluster_name.as_str(), sent.authority.as_str()), (cluster, authority));
+        }
+    }
 }

@@ -93,6 +93,8 @@ pub struct Worker {
     pub sees_bodies: bool,
     /// The headers of a held request were seen to have gone on: no buffer filter follows.
     pub leaks_headers: bool,
+    /// Allowed requests since the last one that was logged.
+    unlogged: u32,
     flights: FxHashMap<Token, Flight>,
     by_key: HashMap<Fingerprint, Token>,
     /// By the issuer whose keys are asked for.
@@ -122,6 +124,7 @@ impl Worker {
             config,
             sees_bodies: false,
             leaks_headers: false,
+            unlogged: 0,
             flights: FxHashMap::default(),
             by_key: HashMap::new(),
             key_flights: HashMap::new(),
@@ -132,6 +135,7 @@ impl Worker {
     /// The root's tick, with the root as the effective context.
     pub fn tick<H: Host>(&mut self, host: &H, now_ms: u64) {
         self.cache.adopt_secret(host);
+        self.metrics.memory(host);
         let (watch, means) = self.means(host);
         watch.tick(means, now_ms);
         self.cache.watermarks.refresh(host, now_ms);
@@ -144,6 +148,16 @@ impl Worker {
             self.keys_seen = keys;
             self.read_keys(host);
         }
+    }
+
+    /// Whether this allowed request is one of those that are logged.
+    pub fn logs_allowed(&mut self) -> bool {
+        self.unlogged = self.unlogged.saturating_add(1);
+        let due = self.unlogged == self.config.log_allowed_one_in;
+        if due {
+            self.unlogged = 0;
+        }
+        due
     }
 
     fn read_keys<H: Host>(&mut self, host: &H) {
@@ -365,7 +379,9 @@ impl Worker {
         match (&answered, flight.key) {
             (Answered::Authorized(answer), Some(key)) => {
                 let asked = flight.started_ms;
-                self.cache.store(host, &key, asked, flight.not_after_ms, answer);
+                if self.cache.store(host, &key, asked, flight.not_after_ms, answer) {
+                    self.metrics.slot_used(host);
+                }
             }
             (Answered::Failed, _) => {
                 self.metrics.count(host, Count::PolicyErrors);

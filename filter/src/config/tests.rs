@@ -35,6 +35,7 @@ fn a_value_out_of_range_is_refused_with_its_field() {
         ("{}", "policy"),
         (r#"{"policy":{"cluster":""}}"#, "policy.cluster"),
         (r#"{"policy":{"cluster":"p","timeout_ms":0}}"#, "policy.timeout_ms"),
+        (r#"{"policy":{"cluster":"p","authority":"a b"}}"#, "policy.authority"),
         (r#"{"policy":{"cluster":"p","token":""}}"#, "policy.token"),
         (
             r#"{"policy":{"cluster":"p"},"cache":{"max_staleness_ms":3600000}}"#,

@@ -1,5 +1,6 @@
 //! From an operation to a permit: the cache, else one question.
 
+use super::decision_log::{Source, Verdict};
 use super::keys::Unidentified;
 use super::plan::Response;
 use super::{CredentialHeader, GRACE_MS, Gate, Permit, State, Step, head};
@@ -59,6 +60,7 @@ impl Gate {
             None => match known(worker, host, &request) {
                 Known::Answer(answer, layer) => {
                     worker.metrics.count(host, layer.into());
+                    self.source = Source::Cache(layer);
                     let who = request.subject.unwrap_or_default();
                     return self.conclude(worker, host, operation, &who, need, &answer);
                 }
@@ -156,6 +158,7 @@ impl Gate {
             (What::Keys(waited), _) => self.identified(worker, host, *waited),
             (What::Decision(decision), Answered::Authorized(answer)) => {
                 let Decision { operation, who, need } = *decision;
+                self.source = Source::PolicyServer;
                 self.conclude(worker, host, operation, &who, need, answer)
             }
             (What::Administration, Answered::Administered(answer)) => {
@@ -181,6 +184,7 @@ impl Gate {
         if let Some(principal) = &answer.principal {
             self.username.clone_from(&principal.username);
         }
+        self.revision = answer.revision;
         let Some(permit) = Permit::from_decision(answer) else {
             let refusal = self.refusal_of(worker, answer);
             return self.refused(worker, host, refusal);
@@ -197,13 +201,9 @@ impl Gate {
         };
         self.response.sends(&forward);
         worker.metrics.count(host, Count::Allowed);
-        log::debug!(
-            "mlgate: decision=allow reason={} revision={} route={} user={:?}",
-            answer.reason,
-            answer.revision,
-            self.route,
-            self.username,
-        );
+        if worker.logs_allowed() {
+            self.log_decision(Verdict::Allow, None, &answer.reason);
+        }
         self.forward(worker, host, &permit, &forward, need == BodyNeed::Forbidden)
     }
 
@@ -326,10 +326,11 @@ impl Gate {
             route: self.route.to_owned(),
             request_id: self.head.as_ref().map(head::Head::request_id).unwrap_or_default(),
             client_address: without_port(&address).to_owned(),
+            traceparent: self.head.as_ref().map(head::Head::traceparent).unwrap_or_default(),
         }
     }
 
-    fn method(&self) -> String {
+    pub(super) fn method(&self) -> String {
         let method = self.head.as_ref().map(head::Head::method).unwrap_or_default();
         String::from_utf8_lossy(method).chars().take(MAX_METHOD).collect()
     }

@@ -1,5 +1,6 @@
 //! The ends of a stage: going on, answering, and giving up when time is over.
 
+use super::decision_log::Verdict;
 use super::permit::Permit;
 use super::{BLIND_MS, Gate, State, Step, Who};
 use crate::authn::Unauthenticated;
@@ -43,18 +44,13 @@ impl Gate {
     /// Answers instead of the upstream. Whatever happens next, nothing passes.
     pub(super) fn answer<H: Host>(&mut self, worker: &Worker, host: &H, answer: &Answer) {
         self.state = State::Done;
-        self.head = None;
         self.deadline_ms = None;
         let status = answer.reply.status;
         worker.metrics.count(host, count_of(status));
-        if matches!(status, 401 | 403 | 429 | 503) {
-            log::info!(
-                "mlgate: decision=deny status={status} reason={} route={} user={:?}",
-                answer.reason,
-                self.route,
-                self.username,
-            );
+        if matches!(status, 401 | 403 | 404 | 429 | 503) {
+            self.log_decision(Verdict::Deny, Some(status), &answer.reason);
         }
+        self.head = None;
         if let Err(error) = host.reply(&answer.reply) {
             log::warn!("mlgate: an answer could not be sent: {error:?}");
         }
@@ -69,13 +65,7 @@ impl Gate {
     ) -> Step {
         let Some(permit) = Permit::shadow(worker.config.mode) else { return Step::Answer(answer) };
         worker.metrics.count(host, Count::ShadowDenied);
-        log::info!(
-            "mlgate: decision=shadow_deny status={} reason={} route={} user={:?}",
-            answer.reply.status,
-            answer.reason,
-            self.route,
-            self.username,
-        );
+        self.log_decision(Verdict::ShadowDeny, Some(answer.reply.status), &answer.reason);
         self.forward(worker, host, &permit, &Forward::default(), false)
     }
 

@@ -103,6 +103,19 @@ impl Head {
         let fit = |byte: &&u8| byte.is_ascii_alphanumeric() || **byte == b'-';
         id.iter().filter(fit).take(64).map(|&byte| char::from(byte)).collect()
     }
+
+    /// The W3C trace context, where it is well-formed; the proxy passes it on to MLflow by itself.
+    pub fn traceparent(&self) -> String {
+        let value = self.value(b"traceparent").unwrap_or_default();
+        let parts: Vec<usize> = value.split(|&byte| byte == b'-').map(<[u8]>::len).collect();
+        let hex =
+            |byte: &u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(byte) || *byte == b'-';
+        if parts == [2, 32, 16, 2] && value.iter().all(hex) {
+            String::from_utf8_lossy(value).into_owned()
+        } else {
+            String::new()
+        }
+    }
 }
 
 /// Whether a WSGI server reads `name` as `other`, which is in lower case with hyphens.
@@ -150,6 +163,19 @@ mod tests {
         }
         for name in ["x-mlflow-workspace", "x-request-id", "x-forwarded-for", "user-agent"] {
             assert!(!is_stripped(name.as_bytes()), "{name}");
+        }
+    }
+
+    #[test]
+    fn only_a_well_formed_trace_context_is_told_to_the_policy_server() {
+        let head = |value: &str| Head {
+            headers: vec![(b"traceparent".to_vec(), value.as_bytes().to_vec())],
+            end_of_stream: true,
+        };
+        let sound = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        assert_eq!(head(sound).traceparent(), sound);
+        for odd in ["", "00-0af7-b7ad-01", &sound.to_uppercase(), &format!("{sound}-x")] {
+            assert_eq!(head(odd).traceparent(), "", "{odd}");
         }
     }
 

@@ -224,8 +224,8 @@ impl Host for Envoy {
         // SAFETY: pointers and lengths are of live slices, `token` is a live local.
         check(unsafe {
             proxy_grpc_call(
-                call.cluster.as_ptr(),
-                call.cluster.len(),
+                call.service.as_ptr(),
+                call.service.len(),
                 SERVICE.as_ptr(),
                 SERVICE.len(),
                 call.method.as_ptr(),
@@ -253,8 +253,8 @@ impl Host for Envoy {
         // SAFETY: pointers and lengths are of live slices, `token` is a live local.
         check(unsafe {
             proxy_grpc_stream(
-                call.cluster.as_ptr(),
-                call.cluster.len(),
+                call.service.as_ptr(),
+                call.service.len(),
                 SERVICE.as_ptr(),
                 SERVICE.len(),
                 call.method.as_ptr(),
@@ -350,6 +350,11 @@ impl Host for Envoy {
         // SAFETY: the name is a live slice, `id` a live local.
         check(unsafe { proxy_define_metric(kind, name.as_ptr(), name.len(), &mut id) }).ok()?;
         Some(MetricId(id))
+    }
+
+    fn memory_bytes(&self) -> u64 {
+        const PAGE_BYTES: u64 = 65_536;
+        (core::arch::wasm32::memory_size(0) as u64).saturating_mul(PAGE_BYTES)
     }
 
     fn add(&self, metric: MetricId, count: i64) {

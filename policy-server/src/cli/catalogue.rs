@@ -1,5 +1,7 @@
 //! `mlgate routes` and `mlgate explain`: what the filter's catalogue says.
 
+use std::path::PathBuf;
+
 use anyhow::bail;
 use mlgate_filter::catalogue::{self, Route, need::Need};
 use mlgate_filter::headers::Headers;
@@ -16,14 +18,25 @@ Examples:
   mlgate explain GET '/api/2.0/mlflow/runs/get?run_id=0123456789abcdef0123456789abcdef'
   mlgate explain POST /api/2.0/mlflow/experiments/create --body '{\"name\": \"x\"}'
 
-Nothing is sent anywhere. The answer holds for a filter with the default path prefixes.";
+  mlgate explain --request-id 6f4d2c1e-… --log decisions.log --log envoy.log
+
+Nothing is sent anywhere. With --request-id it tells what the decision log has on that request;
+x-request-id is in every answer's access log, and in MLflow's request. Else the answer holds for a filter with the default path prefixes.";
 
 #[derive(Debug, clap::Args)]
 pub(super) struct ExplainArgs {
     /// GET, POST, PATCH, …
+    #[arg(required_unless_present = "request_id", default_value = "", hide_default_value = true)]
     method: String,
     /// With its query, as it is in the request line
+    #[arg(required_unless_present = "request_id", default_value = "", hide_default_value = true)]
     path: String,
+    /// Tell why this request was decided as it was
+    #[arg(long, value_name = "ID", requires = "logs", conflicts_with = "method")]
+    pub(super) request_id: Option<String>,
+    /// A log of the policy server or of Envoy, `-` for standard input; may be repeated
+    #[arg(long = "log", id = "logs", value_name = "FILE")]
+    pub(super) logs: Vec<PathBuf>,
     /// The body; JSON where the route takes JSON
     #[arg(long, value_name = "BODY", default_value = "")]
     body: String,
@@ -59,7 +72,7 @@ pub(super) fn routes() -> Output {
     Output::table(["method", "under", "path", "needs", "note"], rows, json)
 }
 
-fn needs(route: &Route) -> String {
+pub(super) fn needs(route: &Route) -> String {
     match route.needs {
         [] => "a login".to_owned(),
         needs => needs.iter().map(need).collect::<Vec<_>>().join("; "),

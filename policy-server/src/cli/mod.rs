@@ -15,6 +15,7 @@ mod serve;
 mod settings;
 mod token;
 mod user;
+mod why;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -103,7 +104,7 @@ enum Command {
     Export,
     /// Print the routes of MLflow that the gate knows, and what each needs
     Routes,
-    /// Tell what one request to MLflow needs
+    /// Tell what one request to MLflow needs, or why one was refused
     #[command(after_help = catalogue::EXPLAIN_HELP)]
     Explain(catalogue::ExplainArgs),
 }
@@ -146,7 +147,12 @@ async fn execute(command: Command, mut layers: Layers) -> anyhow::Result<Output>
             return Ok(settings::configuration(&layers));
         }
         Command::Routes => return Ok(catalogue::routes()),
-        Command::Explain(args) => return catalogue::explain(&args),
+        Command::Explain(args) => {
+            return match &args.request_id {
+                Some(id) => why::explain(id, &args.logs),
+                None => catalogue::explain(&args),
+            };
+        }
         _ => {}
     }
     let session = Session {

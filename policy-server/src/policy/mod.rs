@@ -4,6 +4,7 @@
 //! `mlflow.server.auth.requirements`.
 
 mod check;
+mod describe;
 mod evaluate;
 mod grants;
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::authenticate::{Authenticated, Authenticator, FAILURE_REUSE, Failure, now_millis};
 use super::error::Refusal;
+use super::log::{self, Grounds, is_logged};
 use super::requirement::{Translation, Unresolved, resource};
 use super::scope::scopes;
 use super::snapshot::{PrincipalSnapshot, Snapshots};
@@ -87,18 +88,23 @@ const TIERS: &[(ResourceType, pb::ResourceType)] = &[
 ];
 
 impl Decider {
-    /// The answer to one request.
+    /// The answer to one request. What is logged is decided before the answer is given.
     ///
     /// # Errors
     /// `Refusal` for what is no question at all. Everything else, also what cannot be answered,
     /// is an outcome.
     pub async fn authorize(&self, request: &pb::AuthorizeRequest) -> Answer {
         let mut response = pb::AuthorizeResponse::default();
-        let result = self.answer(request, &mut response).await;
-        if let Err(interruption) = result {
-            interruption.into_response(&mut response)?;
+        let grounds = match self.answer(request, &mut response).await {
+            Ok(grounds) => grounds,
+            Err(interruption) => {
+                interruption.into_response(&mut response)?;
+                is_logged(response.outcome()).then(Grounds::default)
+            }
+        };
+        if let Some(grounds) = grounds {
+            log::decision(request, &response, &grounds);
         }
-        super::log::decision(request, &response);
         Ok(response)
     }
 
@@ -106,7 +112,7 @@ impl Decider {
         &self,
         request: &pb::AuthorizeRequest,
         response: &mut pb::AuthorizeResponse,
-    ) -> Result<(), Interruption> {
+    ) -> Result<Option<Grounds>, Interruption> {
         // Read before anything is decided: a change that comes in meanwhile makes the answer
         // older than it is, never newer.
         response.revision = self.snapshots.at_least(request.min_revision).await?;
@@ -143,7 +149,10 @@ impl Decider {
             response.ttl_ms = 0;
             response.intent_id = self.intend(&who.username, workspace, intent).await?;
         }
-        Ok(())
+        Ok(is_logged(response.outcome()).then(|| {
+            let alone = |check: &Check| situation.decide(std::slice::from_ref(check));
+            Grounds::new(&decision, &checks, alone)
+        }))
     }
 
     /// The workspace that is meant.
