@@ -31,8 +31,11 @@ def gate(tmp_path_factory, store, identity_provider):
     plugin_config = directory / "plugin.json"
     plugin_config.write_text(json.dumps(identity_provider.plugin_config()))
     server_config = directory / "server.toml"
+    metrics_port = free_port()
     # Hundreds of bad credentials come from one address here.
-    server_config.write_text("max_failures = 1000\n")
+    server_config.write_text(
+        f'max_failures = 1000\nlog_format = "json"\nmetrics_listen = "127.0.0.1:{metrics_port}"\n'
+    )
     mlflow_port = free_port()
     recorder = Recorder(mlflow_port)
     demo = Demo(
@@ -42,7 +45,7 @@ def gate(tmp_path_factory, store, identity_provider):
         *("--mlflow-port", mlflow_port, "--mlflow-through", recorder.port),
         "--policy-server-may-end",
     )
-    gate = Gate(demo, recorder)
+    gate = Gate(demo, recorder, metrics_port)
     yield gate
     gate.close()
     recorder.close()

@@ -61,9 +61,10 @@ class Demo:
 class Gate:
     """The gate of a demo, its admin, and the users that tests make."""
 
-    def __init__(self, demo, recorder=None):
+    def __init__(self, demo, recorder=None, metrics_port=None):
         self.demo = demo
         self.recorder = recorder
+        self.metrics_port = metrics_port
         self.started = []
         self.url = demo.ready["url"]
         self.admin = (demo.ready["admin_user"], demo.ready["admin_password"])
@@ -123,6 +124,10 @@ class Gate:
         answer = self.post("/api/2.0/mlflow/runs/create", credential, json=body)
         assert answer.status_code == 200, answer.text
         return answer.json()["run"]["info"]["run_id"]
+
+    def logs(self, name):
+        """The log files of a part, also of those that tests have started."""
+        return sorted((Path(self.ready["data_dir"]) / "logs").glob(f"{name}*.log"))
 
     # The policy server, for tests that take it away.
 
