@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: what a decision costs, here and elsewhere, in one run.
 
+mod artifacts;
 mod bars;
 mod load;
 mod material;
@@ -17,9 +18,10 @@ use crate::lifetime::Interrupt;
 use crate::service::Services;
 use crate::{net, postgres, python, workspace};
 use anyhow::{Context, Result};
+use artifacts::{ArtifactRow, Artifacts};
 use clap::{Args, ValueEnum};
 use load::Load;
-use material::Material;
+use material::{Credential, Material};
 use measure::{KNOWN_RUNS, Stage};
 use proxy::Kit;
 use real::Real;
@@ -80,6 +82,8 @@ impl Options {
             latency_seconds: if self.quick { 0.5 } else { 1.0 },
             real_rounds: pick(self.rounds, 5, 2).min(3),
             real_requests: if self.quick { 10 } else { 20 },
+            artifact_bytes: if self.quick { 128 << 20 } else { 1 << 30 },
+            artifact_rounds: pick(self.rounds, 5, 2),
         }
     }
 
@@ -177,13 +181,18 @@ fn compare(
             Vec::new()
         }
     };
+    let artifacts = match options.wants(Group::K) {
+        true => bench.artifacts(services, &plan)?,
+        false => Vec::new(),
+    };
     let versions = vec![
         version_of(&envoy).unwrap_or_else(|| "Envoy".to_owned()),
         format!("MLflow {}", tools.mlflow_version),
         format!("token of {} bytes, RS256", material.token.len()),
         format!("bcrypt cost {}", material.bcrypt_cost),
     ];
-    Ok(Report { plan, machine: machine(), versions, skipped, rows, real, seconds: 0.0 })
+    let machine = machine();
+    Ok(Report { plan, machine, versions, skipped, rows, real, artifacts, seconds: 0.0 })
 }
 
 struct Bench<'a> {
@@ -215,7 +224,7 @@ impl Bench<'_> {
         let (mut policy_port, mut authz_port) = (0, 0);
         if wanted.contains(&Proxy::Gate) {
             let runs = measure::runs_needed(plan, variants, ROUTES.len());
-            let (port, pid) = self.policy_server(services, runs)?;
+            let (port, pid) = self.policy_server(services, "policy", runs)?;
             (policy_port, stage.policy) = (port, Some(pid));
         }
         if wanted.iter().any(|proxy| proxy.asks_authz()) {
@@ -243,8 +252,30 @@ impl Bench<'_> {
         stage.measure(plan, variants, &ROUTES)
     }
 
-    fn policy_server(&self, services: &mut Services, runs: u64) -> Result<(u16, u32)> {
-        let database = self.kit.directory.join("tracking.db");
+    fn artifacts(&self, services: &mut Services, plan: &Plan) -> Result<Vec<ArtifactRow>> {
+        eprintln!("artifacts");
+        let (policy, _) = self.policy_server(services, "artifacts", 1)?;
+        let mut start = |proxy: Proxy, expected| -> Result<proxy::Running> {
+            let (running, mut service) = self.kit.start(proxy, policy)?;
+            let url = format!("http://127.0.0.1:{}{}", running.port, Route::Get.path("0"));
+            let ready = || Ok(net::get_status(&url, None) == Some(expected));
+            service.wait_ready(self.interrupt, PATIENCE, ready)?;
+            services.push(service);
+            Ok(running)
+        };
+        Artifacts {
+            interrupt: self.interrupt,
+            plain: start(Proxy::Plain, 200)?,
+            gate: start(Proxy::Gate, 401)?,
+            authorization: self.kit.material.authorization(Credential::Basic),
+            bytes: plan.artifact_bytes,
+            rounds: plan.artifact_rounds,
+        }
+        .measure()
+    }
+
+    fn policy_server(&self, services: &mut Services, name: &str, runs: u64) -> Result<(u16, u32)> {
+        let database = self.kit.directory.join(format!("{name}-tracking.db"));
         servers::tracking(self.interrupt, &self.tools.venv, &database, runs)?;
         servers::policy(
             self.interrupt,
@@ -252,7 +283,7 @@ impl Bench<'_> {
             &PolicyPlan {
                 parts: &self.programs.parts,
                 directory: self.kit.directory,
-                name: "policy",
+                name,
                 tracking_uri: &format!("sqlite:///{}", database.display()),
                 experiment: "1",
                 material: self.kit.material,

@@ -1,5 +1,6 @@
 //! What the gate is held to, computed from one run.
 
+use super::artifacts::ArtifactRow;
 use super::real::{BASIC_AUTH_CACHED, BEHIND_GATE};
 use super::report::{RealRow, Row};
 use super::route::Route;
@@ -50,8 +51,13 @@ const QUOTIENTS: &[(&str, &str, Route, f64)] = &[
     (UNCACHED_BASIC, EXT_AUTHZ, Route::Get, 1.25),
 ];
 
+/// An artifact keeps nine tenths of its speed.
+const SLOWER: f64 = 1.0 / 0.9;
+/// What passes is not kept: a few buffers, however large it is.
+const GROWN_MB: f64 = 32.0;
+
 /// Those for which everything was measured.
-pub fn of(rows: &[Row], real: &[RealRow]) -> Vec<Bar> {
+pub fn of(rows: &[Row], real: &[RealRow], artifacts: &[ArtifactRow]) -> Vec<Bar> {
     let added = |variant: &str, route| {
         rows.iter().find(|row| row.variant == variant && row.route == route).map(|r| r.added_us)
     };
@@ -74,7 +80,16 @@ pub fn of(rows: &[Row], real: &[RealRow]) -> Vec<Bar> {
         });
         [Some(latency), cpu].into_iter().flatten()
     });
-    quotients.chain(behind).collect()
+    let streamed = artifacts.iter().flat_map(|row| {
+        let way = row.way.name();
+        let time = format!("{way} of an artifact: time through the gate ÷ without the filter");
+        let memory = format!("{way} of an artifact: MB by which the proxy grows");
+        [
+            Bar::new(time, row.time_ratio, Bound::AtMost(SLOWER)),
+            Bar::new(memory, row.grown_mb, Bound::AtMost(GROWN_MB)),
+        ]
+    });
+    quotients.chain(behind).chain(streamed).collect()
 }
 
 #[cfg(test)]

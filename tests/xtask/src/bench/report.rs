@@ -1,5 +1,6 @@
 //! What a run has found, for people (Markdown) and for programs (JSON).
 
+use super::artifacts::ArtifactRow;
 use super::bars::{self, Bar};
 use super::route::Route;
 use super::variant::Group;
@@ -20,6 +21,8 @@ pub struct Plan {
     pub latency_seconds: f64,
     pub real_rounds: u64,
     pub real_requests: u64,
+    pub artifact_bytes: u64,
+    pub artifact_rounds: u64,
 }
 
 impl Plan {
@@ -75,6 +78,7 @@ pub struct Report {
     pub skipped: Vec<String>,
     pub rows: Vec<Row>,
     pub real: Vec<RealRow>,
+    pub artifacts: Vec<ArtifactRow>,
     pub seconds: f64,
 }
 
@@ -87,7 +91,7 @@ impl Report {
         }
         fs::write(path, self.markdown()).with_context(failed)?;
         let mut json = serde_json::to_value(self)?;
-        json["bars"] = serde_json::to_value(bars::of(&self.rows, &self.real))?;
+        json["bars"] = serde_json::to_value(self.bars())?;
         fs::write(path.with_extension("json"), serde_json::to_vec_pretty(&json)?)
             .with_context(failed)
     }
@@ -114,11 +118,43 @@ impl Report {
             self.table(&mut out, route);
         }
         self.real_table(&mut out);
-        bars_table(&mut out, &bars::of(&self.rows, &self.real));
+        self.artifacts_table(&mut out);
+        bars_table(&mut out, &self.bars());
         for line in &self.skipped {
             let _ = writeln!(out, "\nSkipped: {line}.");
         }
         out
+    }
+
+    fn bars(&self) -> Vec<Bar> {
+        bars::of(&self.rows, &self.real, &self.artifacts)
+    }
+
+    fn artifacts_table(&self, out: &mut String) {
+        let Some(first) = self.artifacts.first() else { return };
+        let _ = writeln!(
+            out,
+            "\n## Artifacts of {} MiB\n\n\
+             {} rounds of four transfers (A-B-B-A) over one connection, which the filter lets \
+             pass without looking at them. Memory is the resident set of the proxy with the \
+             filter: at its largest, and how much it grew at most during a transfer.\n\n\
+             | | without filter MB/s | Mlgate MB/s | time × | grown MB | resident MB |\n\
+             | --- | ---: | ---: | ---: | ---: | ---: |",
+            first.bytes >> 20,
+            first.rounds.len(),
+        );
+        for row in &self.artifacts {
+            let _ = writeln!(
+                out,
+                "| {} | {:.0} | {:.0} | {:.2} | {:.1} | {:.0} |",
+                row.way.name(),
+                row.plain_mb_per_s,
+                row.gate_mb_per_s,
+                row.time_ratio,
+                row.grown_mb,
+                row.resident_mb,
+            );
+        }
     }
 
     fn table(&self, out: &mut String, route: Route) {

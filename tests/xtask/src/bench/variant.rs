@@ -28,6 +28,8 @@ pub enum Group {
     I,
     /// MLflow's own basic-auth against the gate, with a real MLflow
     J,
+    /// Artifacts of a gibibyte, up and down
+    K,
 }
 
 /// An Envoy with these filters, all else being equal.
