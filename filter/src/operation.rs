@@ -214,6 +214,9 @@ pub enum Effect {
     Created {
         resource: ResourceType,
         id: EffectId,
+        /// What the client calls it, by which it is found again if the answer is lost; empty
+        /// where it has no name.
+        name: String,
     },
     Deleted {
         resource: ResourceType,

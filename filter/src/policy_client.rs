@@ -4,7 +4,7 @@ use crate::authn::subject;
 use crate::config::PolicyConfig;
 use crate::contract as pb;
 use crate::host::{Call, Host, HostError, Token};
-use crate::operation::{Effect, EffectId, Operation};
+use crate::operation::{Effect, Operation};
 use pb::subject::Kind;
 use prost::Message;
 
@@ -134,7 +134,7 @@ pub fn is_authority(text: &str) -> bool {
 }
 
 /// The part of the request that the decision depends on: everything but `info`, `min_revision`
-/// and the intent.
+/// and the intents.
 pub fn authorize_request(operation: &Operation, who: pb::Subject) -> pb::AuthorizeRequest {
     pb::AuthorizeRequest {
         subject: Some(who),
@@ -143,22 +143,29 @@ pub fn authorize_request(operation: &Operation, who: pb::Subject) -> pb::Authori
         scopes: operation.scopes.iter().map(Into::into).collect(),
         min_revision: 0,
         info: None,
-        intent: None,
+        intents: Vec::new(),
     }
 }
 
-/// What the operation is about to create, if anything.
-pub fn intent(effects: &[Effect]) -> Option<pb::CreationIntent> {
-    effects.iter().find_map(|effect| match effect {
-        Effect::Created { resource, id } => Some(pb::CreationIntent {
+/// What the operation is about to do to objects that grants are about.
+pub fn intents(effects: &[Effect]) -> Vec<pb::Intent> {
+    use pb::intent::Kind as K;
+    let kind = |effect: &Effect| match effect {
+        Effect::Created { resource, name, .. } => {
+            let (kind, name) = ((*resource).into(), name.clone());
+            Some(K::Creation(pb::CreationIntent { r#type: kind, name }))
+        }
+        Effect::Deleted { resource, id } => {
+            Some(K::Deletion(pb::Deleted { r#type: (*resource).into(), id: id.clone() }))
+        }
+        Effect::Renamed { resource, from, to } => Some(K::Renaming(pb::Renamed {
             r#type: (*resource).into(),
-            name: match id {
-                EffectId::Known(name) => name.clone(),
-                EffectId::Response(_) => String::new(),
-            },
-        }),
-        _ => None,
-    })
+            from: from.clone(),
+            to: to.clone(),
+        })),
+        Effect::Owned { .. } => None,
+    };
+    effects.iter().filter_map(kind).map(|kind| pb::Intent { kind: Some(kind) }).collect()
 }
 
 /// Groups that came with a verified identity; they are not stored on the server.

@@ -3,6 +3,7 @@
 
 use crate::authn::Unauthenticated;
 use crate::config::Config;
+use crate::contract as pb;
 use crate::host::LocalReply;
 use crate::refusal::Refusal;
 
@@ -116,6 +117,31 @@ impl Replies {
 
     pub fn internal(&self, message: &str, reason: &str) -> Answer {
         self.build(500, "INTERNAL_ERROR", message, reason, Vec::new())
+    }
+
+    /// 409, which no client takes for a reason to do it again, as they do with 5xx: MLflow has
+    /// done what was asked, but the caller has no grant on it yet.
+    pub fn unrecorded(&self, username: &str, effects: &[pb::Effect]) -> Answer {
+        use pb::effect::Kind as K;
+        let done = effects.iter().find_map(|effect| match effect.kind.as_ref()? {
+            K::Created(created) => {
+                let kind = created.r#type().as_str_name().to_lowercase();
+                let id = &created.id;
+                Some((
+                    format!("The {} {id:?} exists", kind.replace('_', " ")),
+                    format!(" (mlgate grant {username:?} {kind} {id:?} MANAGE)"),
+                ))
+            }
+            _ => None,
+        });
+        let (what, how) =
+            done.unwrap_or_else(|| ("The operation succeeded".to_owned(), String::new()));
+        let message = format!(
+            "{what}, but its permissions could not be recorded. The policy server makes up for \
+             it as soon as it can; if that takes more than a minute, an administrator can grant \
+             them{how}. Do not repeat the request."
+        );
+        self.build(409, "INTERNAL_ERROR", &message, "not_recorded", Vec::new())
     }
 
     /// 502: the upstream's answer cannot be judged, so it is not shown.

@@ -58,8 +58,19 @@ pub enum Requirement {
     Absent(Reference),
     /// The reference must name something; else the answer is 404.
     Present(Reference),
+    /// The policy's rules for names let the principal give this one.
+    Nameable(Naming),
     AnyOf(Vec<Requirement>),
     AllOf(Vec<Requirement>),
+}
+
+/// A name that the request gives to an object.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Naming {
+    pub resource: ResourceType,
+    pub name: String,
+    /// What the object is called now, where it is renamed.
+    pub current: Option<String>,
 }
 
 /// Ids in the request that the gate cuts down to those the principal may read.
@@ -139,6 +150,11 @@ impl From<&Requirement> for pb::Requirement {
             Requirement::Myself(username) => Condition::Self_(username.clone()),
             Requirement::Absent(reference) => Condition::Absent(reference.into()),
             Requirement::Present(reference) => Condition::Present(reference.into()),
+            Requirement::Nameable(naming) => Condition::Nameable(pb::Naming {
+                r#type: naming.resource.into(),
+                name: naming.name.clone(),
+                current: naming.current.clone().unwrap_or_default(),
+            }),
             Requirement::AnyOf(items) => Condition::AnyOf(all(items)),
             Requirement::AllOf(items) => Condition::AllOf(all(items)),
         };

@@ -135,6 +135,15 @@ impl ResourceType {
     }
 }
 
+/// The object that has a name, as MLflow knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Incumbent {
+    /// As grants spell it.
+    pub id: String,
+    /// When MLflow made it, in milliseconds since the epoch; `None` where MLflow does not say.
+    pub born: Option<i64>,
+}
+
 /// The workspace that is meant when workspaces are off or none is named.
 pub const DEFAULT_WORKSPACE: &str = "default";
 

@@ -46,6 +46,8 @@ pub const fn logged_model_in(id: Field, action: Action) -> Need {
 }
 
 pub const NAME: Field = Field::one("name", Form::Name);
+/// What a client calls an object that MLflow gives an id.
+pub const GIVEN_NAME: Field = Field::optional("name", Form::Text);
 pub const TRACE_ID: Field = Field::one("trace_id", Form::Trace);
 pub const REQUEST_ID: Field = Field::one("request_id", Form::Trace);
 pub const TRACE_IDS: Field = Field::some("trace_ids", Form::Trace);

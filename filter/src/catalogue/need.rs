@@ -2,7 +2,7 @@
 
 use crate::refusal::Refusal;
 use crate::requirement::{
-    Action, Key, Reference, ReferenceKind, Requirement, ResourceType, Rung, Standing,
+    Action, Key, Naming, Reference, ReferenceKind, Requirement, ResourceType, Rung, Standing,
 };
 use crate::surface::inputs::{Arity, Field, Inputs};
 
@@ -43,6 +43,8 @@ pub enum Need {
     },
     /// No DENY on `*` of this type.
     NotDenied(ResourceType),
+    /// The rules for names permit the one in the field, if there is one.
+    Nameable(ResourceType, Field),
     /// The caller created what the id names.
     Owned {
         id: Field,
@@ -61,6 +63,7 @@ impl Need {
             | Self::OnOwner { id, .. }
             | Self::Tier { id, .. }
             | Self::TierOf { experiment: id, .. }
+            | Self::Nameable(_, id)
             | Self::Owned { id, .. } => vec![id],
             Self::Rule(_, fields, _) => fields.to_vec(),
         }
@@ -72,6 +75,9 @@ impl Need {
             // Never forwarded; if it were decided on, only for a super admin.
             Self::Administration => vec![Requirement::Standing(Standing::SuperAdmin)],
             Self::NotDenied(resource) => vec![not_denied(resource)],
+            Self::Nameable(resource, name) => {
+                each(inputs, name, |name| vec![nameable(resource, name.to_owned())])?
+            }
             Self::On { resource, action, id } => {
                 each(inputs, id, |id| vec![on(resource, action, id)])?
             }
@@ -122,6 +128,17 @@ pub fn on_owner(resource: ResourceType, action: Action, reference: &Reference) -
 /// No DENY on `*` of this type; a positive grant is not needed.
 pub fn not_denied(resource: ResourceType) -> Requirement {
     Requirement::Ladder(vec![every(resource, Action::NotDenied)])
+}
+
+/// The rules for names permit this one.
+pub fn nameable(resource: ResourceType, name: String) -> Requirement {
+    Requirement::Nameable(Naming { resource, name, current: None })
+}
+
+/// The same for an object that has a name already.
+pub fn renamable(resource: ResourceType, name: &str, current: &str) -> Requirement {
+    let (name, current) = (name.to_owned(), Some(current.to_owned()));
+    Requirement::Nameable(Naming { resource, name, current })
 }
 
 /// READ on the owning experiment, and the tier's action with its fallback.

@@ -68,8 +68,8 @@ pub struct SelectSpec {
 /// Where a catalogue line takes an effect's id from.
 #[derive(Debug, Clone, Copy)]
 pub enum EffectSpec {
-    /// The caller manages what the response names.
-    CreatedInResponse(ResourceType, &'static [&'static str]),
+    /// The caller manages what the response names; the field is what the client calls it.
+    CreatedInResponse(ResourceType, &'static [&'static str], Field),
     /// The caller manages what the request names.
     Created(ResourceType, Field),
     Deleted(ResourceType, Field),
@@ -327,11 +327,13 @@ fn every(resource: ResourceType) -> Scope {
 impl EffectSpec {
     fn effects(&self, inputs: &Inputs) -> Result<Vec<Effect>, Refusal> {
         Ok(vec![match *self {
-            Self::CreatedInResponse(resource, path) => {
-                Effect::Created { resource, id: EffectId::Response(path) }
+            Self::CreatedInResponse(resource, path, name) => {
+                let name = inputs.optional(name)?.unwrap_or_default();
+                Effect::Created { resource, id: EffectId::Response(path), name }
             }
             Self::Created(resource, field) => {
-                Effect::Created { resource, id: EffectId::Known(inputs.one(field)?) }
+                let name = inputs.one(field)?;
+                Effect::Created { resource, id: EffectId::Known(name.clone()), name }
             }
             Self::Deleted(resource, field) => Effect::Deleted { resource, id: inputs.one(field)? },
             Self::Renamed(resource, from, to) => {

@@ -53,11 +53,11 @@ impl Gate {
     ) -> Step {
         self.route = operation.route;
         let mut request = policy_client::authorize_request(&operation, who);
-        let intent = policy_client::intent(&operation.effects);
-        // Every creation has an intent of its own, so its answer is nobody else's.
-        let key = match intent {
-            Some(_) => None,
-            None => match known(worker, host, &request) {
+        let intents = policy_client::intents(&operation.effects);
+        // Every creation has intents of its own, so its answer is nobody else's.
+        let key = match intents.is_empty() {
+            false => None,
+            true => match known(worker, host, &request) {
                 Known::Answer(answer, layer) => {
                     worker.metrics.count(host, layer.into());
                     self.source = Source::Cache(layer);
@@ -68,7 +68,7 @@ impl Gate {
             },
         };
         worker.metrics.count(host, Count::Miss);
-        request.intent = intent;
+        request.intents = intents;
         request.min_revision = worker.cache.watermarks.revision();
         request.info = Some(self.info(host));
         let question = Question {

@@ -5,7 +5,7 @@ use crate::contract as pb;
 use crate::host::{Direction, Headers, Host};
 use crate::operation::{Effect, Forward, Operation};
 use crate::policy_client;
-use crate::response::{Recording, ResponseError, Rewriting, is_rewritable, recording};
+use crate::response::{self, ResponseError, Rewriting, is_rewritable, recording};
 
 /// The work on a response, and how far it is.
 #[derive(Debug)]
@@ -26,8 +26,20 @@ pub enum Stage {
     Visible,
     /// MLflow sends a further page.
     Page,
-    /// With the body to send, where it changes.
-    Record(Option<Vec<u8>>),
+    /// The policy server makes effects durable.
+    Record(Box<Recording>),
+    /// The last attempt to record has failed; the next one begins when the deadline comes.
+    Resting(Box<Recording>),
+}
+
+/// Effects on their way to the policy server.
+#[derive(Debug)]
+pub struct Recording {
+    pub(super) effects: Vec<pb::Effect>,
+    /// The body to send then, where it changes.
+    pub(super) body: Option<Vec<u8>>,
+    /// When to give up, in ms since the epoch.
+    pub(super) until_ms: u64,
 }
 
 #[derive(Debug)]
@@ -105,7 +117,7 @@ impl Response {
 
 impl Plan {
     pub(super) fn reads_body(&self) -> bool {
-        self.rewriting.is_some() || recording(&self.effects) == Recording::Body
+        self.rewriting.is_some() || recording(&self.effects) == response::Recording::Body
     }
 
     pub(super) fn head_refused(&self, headers: &Headers, status: u16) -> Option<&'static str> {

@@ -2,7 +2,7 @@
 //! recorded. The client sees nothing of it before all that is done; what cannot be done is an
 //! error, never the unworked answer.
 
-use super::plan::{Plan, Response, Stage, reason};
+use super::plan::{Plan, Recording, Response, Stage, reason};
 use super::{GRACE_MS, Gate, State};
 use crate::cache::watermarks::{Change, user_scope};
 use crate::config::BodyMode;
@@ -16,6 +16,13 @@ use crate::worker::{Answered, Page, Question, Worker};
 
 /// How long a further page may take, in ms.
 pub const PAGE_TIMEOUT_MS: u32 = 15_000;
+
+/// How long recording is tried, in ms. MLflow has done its part by then: giving up early would
+/// tell the client of an object that it cannot use.
+const RECORD_PATIENCE_MS: u64 = 15_000;
+
+/// Between two attempts to record, in ms.
+const RECORD_REST_MS: u64 = 250;
 
 impl Gate {
     pub fn on_response_headers<H: Host>(
@@ -165,11 +172,14 @@ impl Gate {
                 if worker.ask(host, self.id, &question).is_err() {
                     return self.refuse_worked(worker, host, &plan, "policy_unreachable");
                 }
-                let wait = u64::from(worker.client.timeout_ms());
+                let wait = u64::from(worker.client.timeout_ms()).saturating_add(GRACE_MS);
                 self.hold(host, plan, Stage::Visible, wait)
             }
             Ok(Next::Fetch(request)) => match worker.fetch(host, self.id, &plan.head, &request) {
-                Ok(()) => self.hold(host, plan, Stage::Page, u64::from(PAGE_TIMEOUT_MS)),
+                Ok(()) => {
+                    let wait = u64::from(PAGE_TIMEOUT_MS).saturating_add(GRACE_MS);
+                    self.hold(host, plan, Stage::Page, wait)
+                }
                 Err(error) => {
                     log::warn!("mlgate: {}: no further page: {error:?}", self.route);
                     let next = cut_short(&mut plan);
@@ -196,28 +206,54 @@ impl Gate {
             Ok(effects) => effects,
             Err(error) => {
                 log::error!("mlgate: {}: {error:?}", self.route);
-                return self.unrecorded(worker, host, &plan);
+                return self.unrecorded(worker, host, &plan, &[]);
             }
         };
+        let until_ms = host.now_ms().saturating_add(RECORD_PATIENCE_MS);
+        let recording = Box::new(Recording { effects, body: bytes, until_ms });
+        self.send_record(worker, host, plan, recording)
+    }
+
+    fn send_record<H: Host>(
+        &mut self,
+        worker: &mut Worker,
+        host: &H,
+        plan: Box<Plan>,
+        recording: Box<Recording>,
+    ) -> Flow {
         let request = pb::RecordRequest {
             username: plan.username.clone(),
             workspace: plan.workspace.clone(),
-            effects,
+            effects: recording.effects.clone(),
             intent_id: plan.intent_id.clone(),
             groups: plan.groups.clone(),
         };
         let question =
             Question { method: Method::Record, message: &request, key: None, not_after_ms: None };
         if worker.ask(host, self.id, &question).is_err() {
-            return self.unrecorded(worker, host, &plan);
+            return self.rest(worker, host, plan, recording);
         }
-        let wait = u64::from(worker.client.timeout_ms());
-        self.hold(host, plan, Stage::Record(bytes), wait)
+        let wait = u64::from(worker.client.timeout_ms()).saturating_add(GRACE_MS);
+        self.hold(host, plan, Stage::Record(recording), wait)
+    }
+
+    /// A policy server that is being restarted is back in a moment: until then the client waits
+    /// for an answer that is true.
+    fn rest<H: Host>(
+        &mut self,
+        worker: &mut Worker,
+        host: &H,
+        plan: Box<Plan>,
+        recording: Box<Recording>,
+    ) -> Flow {
+        if host.now_ms() >= recording.until_ms {
+            return self.unrecorded(worker, host, &plan, &recording.effects);
+        }
+        self.hold(host, plan, Stage::Resting(recording), RECORD_REST_MS)
     }
 
     fn hold<H: Host>(&mut self, host: &H, plan: Box<Plan>, stage: Stage, wait_ms: u64) -> Flow {
-        let wait = wait_ms.saturating_add(GRACE_MS);
-        self.deadline_ms = Some(host.now_ms().saturating_add(wait));
+        self.deadline_ms = Some(host.now_ms().saturating_add(wait_ms));
         let holds_body = plan.reads_body();
         self.response = Response::Waiting(plan, stage);
         if holds_body { Flow::Buffer } else { Flow::Hold }
@@ -250,20 +286,23 @@ impl Gate {
                 };
                 self.advance(worker, host, plan, next, false);
             }
-            (Stage::Record(bytes), Answered::Recorded(recorded)) => {
+            (Stage::Record(recording), Answered::Recorded(recorded)) => {
                 // The creator's next request must not meet an older decision.
                 let change = Change::Scopes {
                     revision: recorded.revision,
                     scopes: vec![user_scope(&plan.username)],
                 };
                 worker.cache.watermarks.apply(host, &change);
-                self.release(worker, host, bytes.as_deref(), false);
+                self.release(worker, host, recording.body.as_deref(), false);
             }
             (Stage::Visible, _) => {
                 self.refuse_worked(worker, host, &plan, "policy_unavailable");
             }
-            (Stage::Record(_), _) => {
-                self.unrecorded(worker, host, &plan);
+            (Stage::Record(recording), _) => {
+                self.rest(worker, host, plan, recording);
+            }
+            (Stage::Resting(recording), _) => {
+                self.send_record(worker, host, plan, recording);
             }
         }
     }
@@ -316,12 +355,19 @@ impl Gate {
         if plan.effects.is_empty() {
             self.refuse_response(worker, host, why)
         } else {
-            self.unrecorded(worker, host, plan)
+            let recorded = plan.recorded.as_ref().and_then(|recorded| recorded.as_ref().ok());
+            self.unrecorded(worker, host, plan, recorded.map_or(&[], Vec::as_slice))
         }
     }
 
     /// It exists, but nobody owns it: say so, and who can help.
-    fn unrecorded<H: Host>(&mut self, worker: &mut Worker, host: &H, plan: &Plan) -> Flow {
+    fn unrecorded<H: Host>(
+        &mut self,
+        worker: &mut Worker,
+        host: &H,
+        plan: &Plan,
+        effects: &[pb::Effect],
+    ) -> Flow {
         worker.metrics.count(host, Count::RecordsFailed);
         log::error!(
             "mlgate: {}: done, but its grants could not be recorded: user={:?} effects={:?}",
@@ -329,9 +375,7 @@ impl Gate {
             plan.username,
             plan.effects,
         );
-        let message = "The operation succeeded, but its permissions could not be recorded. \
-                       An administrator can grant them.";
-        let answer = worker.replies.internal(message, "not_recorded");
+        let answer = worker.replies.unrecorded(&plan.username, effects);
         self.replace_response(worker, host, &answer)
     }
 

@@ -23,7 +23,7 @@ pub enum Recording {
 /// What recording the effects needs.
 pub fn recording(effects: &[Effect]) -> Recording {
     let from_body = |effect: &Effect| match effect {
-        Effect::Created { resource, id } => {
+        Effect::Created { resource, id, .. } => {
             *resource == ResourceType::ModelOrPrompt || matches!(id, EffectId::Response(_))
         }
         Effect::Owned { id, .. } => matches!(id, EffectId::Response(_)),
@@ -52,7 +52,7 @@ pub fn effects(effects: &[Effect], body: &[u8]) -> Result<Vec<pb::Effect>, Respo
 fn one(effect: &Effect, response: &Object) -> Result<pb::Effect, ResponseError> {
     use pb::effect::Kind;
     let kind = match effect {
-        Effect::Created { resource, id } => Kind::Created(pb::Created {
+        Effect::Created { resource, id, .. } => Kind::Created(pb::Created {
             r#type: created_type(*resource, id, response)?.into(),
             id: id_of(id, response)?,
         }),
@@ -114,7 +114,7 @@ mod tests {
     use pb::effect::Kind;
 
     fn created(resource: ResourceType, at: Path) -> Vec<Effect> {
-        vec![Effect::Created { resource, id: EffectId::Response(at) }]
+        vec![Effect::Created { resource, id: EffectId::Response(at), name: String::new() }]
     }
 
     fn recorded(of: &[Effect], body: &str) -> Result<(ResourceType, String), ResponseError> {

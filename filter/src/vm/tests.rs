@@ -7,6 +7,7 @@ use crate::mock::Mock;
 use prost::Message;
 
 mod keys;
+mod refill;
 mod request;
 mod response;
 

@@ -104,6 +104,7 @@ fn need(need: &Need) -> String {
             words(fallback.as_str_name()),
         ),
         Need::NotDenied(resource) => format!("no DENY on {}", kind(*resource)),
+        Need::Nameable(resource, _) => format!("a name that {} may have", kind(*resource)),
         Need::Owned { id, .. } => format!("to have created {}", id.name),
         Need::Rule(text, ..) => (*text).to_owned(),
     }
@@ -217,6 +218,9 @@ fn requirement(requirement: &Requirement) -> String {
             format!("{} by default_permission", words(action.as_str_name()))
         }
         Requirement::Myself(username) => format!("to be {username}"),
+        Requirement::Nameable(naming) => {
+            format!("that {} may be called {:?}", kind(naming.resource), naming.name)
+        }
         Requirement::Absent(reference) => format!("that there is no {}", named(reference)),
         Requirement::Present(reference) => format!("that there is a {}", named(reference)),
         Requirement::AnyOf(items) => format!("one of ({})", list(items, " | ")),

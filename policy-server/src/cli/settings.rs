@@ -24,7 +24,12 @@ Settings:
   grant_default_workspace_access   true: with workspaces, default_permission counts in the
                                    workspace 'default'
   reserved_username_prefixes       the username prefix of each identity provider, separated by commas:
-                                   no user with such a name gets or uses a password")]
+                                   no user with such a name gets or uses a password
+  creation_names                   TYPE=PATTERN, separated by commas: what is created or renamed must
+                                   fit a pattern of its type, if there is one; * is any text, {user}
+                                   the creator's name
+  creation_groups                  GROUP=LEVEL, separated by commas: what a member creates, the whole
+                                   group gets this level on")]
     Set { name: String, value: String },
 }
 
@@ -76,15 +81,22 @@ pub(super) async fn run(session: &Session, command: Command) -> anyhow::Result<O
 
 const RESERVED: &str = "reserved_username_prefixes";
 
+async fn creation_rules(store: &Store) -> anyhow::Result<[(&'static str, String); 2]> {
+    let rules = store.creation_rules().await?;
+    Ok([("creation_names", rules.names.to_string()), ("creation_groups", rules.groups.to_string())])
+}
+
 async fn in_force(store: &Store) -> anyhow::Result<Vec<(&'static str, String)>> {
     let mut entries = store.settings().await?.entries().to_vec();
     entries.push((RESERVED, store.reserved_prefixes().await?.to_string()));
+    entries.extend(creation_rules(store).await?);
     Ok(entries)
 }
 
 pub(super) async fn stored(store: &Store) -> anyhow::Result<Vec<(&'static str, String)>> {
     let mut entries = store.stored_settings().await?.entries().to_vec();
     entries.push((RESERVED, store.stored_reserved_prefixes().await?.to_string()));
+    entries.extend(creation_rules(store).await?);
     Ok(entries)
 }
 

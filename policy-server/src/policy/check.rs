@@ -46,6 +46,8 @@ pub enum Fact {
     Owned,
     Assigned,
     Myself,
+    /// The rules for names permit the one that is given.
+    Nameable,
     /// Holds for super admins too, or fails for them too: it is about the object.
     Absent,
     /// As `Absent`.

@@ -56,6 +56,8 @@ pub enum Reason {
     Malformed,
     /// The credential is scoped to less than what is required.
     CredentialScope,
+    /// No rule for names permits the one that is given.
+    NameNotAllowed,
 }
 
 impl Reason {
@@ -77,6 +79,7 @@ impl Reason {
             Self::AlreadyExists => "already_exists",
             Self::Malformed => "malformed",
             Self::CredentialScope => "credential_scope",
+            Self::NameNotAllowed => "name_not_allowed",
         }
     }
 }
@@ -159,6 +162,7 @@ impl Evaluation<'_> {
             _ if self.principal.super_admin => Decision::allow(Reason::SuperAdmin),
             Check::Unresolved => Decision::deny(Reason::UnknownObject),
             Check::Missing => Decision::deny(Reason::NotFound),
+            Check::Fact(Fact::Nameable, false) => Decision::deny(Reason::NameNotAllowed),
             Check::Fact(_, holds) => holding(*holds),
             Check::Standing(standing) => self.standing(*standing),
             Check::Floor(action) => self.floor(*action),

@@ -62,7 +62,11 @@ impl Database {
         Ok(Self { pool, url, schema: RwLock::new(None) })
     }
 
-    async fn schema(&self) -> Result<Arc<Schema>, LookupError> {
+    pub(super) const fn pool(&self) -> &AnyPool {
+        &self.pool
+    }
+
+    pub(super) async fn schema(&self) -> Result<Arc<Schema>, LookupError> {
         if let Some((schema, read_at)) = &*self.schema.read().await
             && read_at.elapsed() < SCHEMA_AGE
         {

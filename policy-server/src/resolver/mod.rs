@@ -5,6 +5,7 @@
 
 mod artifact;
 mod database;
+mod incumbent;
 mod rest;
 mod schema;
 mod statement;
@@ -17,6 +18,7 @@ use moka::future::Cache;
 
 pub use artifact::{ArtifactSource, Within, is_below, parse_artifact_uri};
 pub use database::Database;
+pub use incumbent::{Wanted, same};
 pub use rest::Rest;
 
 use crate::contract::ReferenceKind;

@@ -243,7 +243,7 @@ impl Rest {
     }
 
     /// `None` for what MLflow says does not exist, or that it cannot be an id.
-    async fn get(
+    pub(super) async fn get(
         &self,
         path: &[&str],
         query: &[(&str, &str)],
@@ -313,7 +313,7 @@ fn in_experiment(experiment: Option<String>, workspace: &str) -> Place {
     Place { experiment, workspace: Some(workspace.to_owned()), named: None }
 }
 
-fn text(value: Option<&Value>) -> Option<String> {
+pub(super) fn text(value: Option<&Value>) -> Option<String> {
     match value? {
         Value::String(text) => Some(text.clone()),
         Value::Number(number) => Some(number.to_string()),

@@ -5,16 +5,17 @@ use std::time::Duration;
 
 use super::authenticate::{Authenticated, Authenticator, FAILURE_REUSE, Failure, now_millis};
 use super::error::Refusal;
+use super::intents::Noted;
 use super::log::{self, Grounds, is_logged};
-use super::requirement::{Translation, Unresolved, resource};
+use super::requirement::{Translation, Unresolved};
 use super::scope::scopes;
 use super::snapshot::{PrincipalSnapshot, Snapshots};
 use crate::admin::AdminContext;
 use crate::contract as pb;
 use crate::domain::{Action, DEFAULT_WORKSPACE, Level, ResourceType};
 use crate::policy::{self, Check, Decision, Principal, Reason, RowKey, RungCheck, evaluate};
-use crate::resolver::{ModelKind, Resolver};
-use crate::store::{StoreError, scope};
+use crate::resolver::Resolver;
+use crate::store::{Author, StoreError, scope};
 
 /// Most hashes that an answer depends on; with more it cannot be cached.
 const MAX_DEPENDENCIES: usize = 32;
@@ -143,11 +144,20 @@ impl Decider {
             response.denied_tiers = situation.denied_tiers();
         }
         self.set_reuse(response, &who, translation.reuse());
-        if decision.allowed
-            && let Some(intent) = &request.intent
-        {
+        if decision.allowed && !request.intents.is_empty() {
             response.ttl_ms = 0;
-            response.intent_id = self.intend(&who.username, workspace, intent).await?;
+            let author = Author {
+                username: who.username.clone(),
+                groups: claimed_groups(request.subject.as_ref()),
+                workspace: workspace.to_owned(),
+            };
+            match self.note(&author, &request.intents).await? {
+                Noted::Intents(id) => response.intent_id = id,
+                Noted::NameHasGrants => {
+                    response.outcome = pb::Outcome::Denied.into();
+                    response.reason = "name_has_grants".to_owned();
+                }
+            }
         }
         Ok(is_logged(response.outcome()).then(|| {
             let alone = |check: &Check| situation.decide(std::slice::from_ref(check));
@@ -193,16 +203,13 @@ impl Decider {
         response.depends_on = dependencies;
         response.ttl_ms = milliseconds(reuse.unwrap_or_default());
     }
+}
 
-    async fn intend(
-        &self,
-        username: &str,
-        workspace: &str,
-        intent: &pb::CreationIntent,
-    ) -> Result<String, Interruption> {
-        let resource = resource(intent.r#type, ModelKind::Model)?;
-        let store = self.snapshots.store();
-        Ok(store.create_intent(username, workspace, resource, &intent.name).await?.id)
+/// Groups that came with the credential.
+fn claimed_groups(subject: Option<&pb::Subject>) -> Vec<String> {
+    match subject.and_then(|subject| subject.kind.as_ref()) {
+        Some(pb::subject::Kind::Verified(identity)) => identity.groups.clone(),
+        _ => Vec::new(),
     }
 }
 

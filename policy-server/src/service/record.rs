@@ -2,10 +2,10 @@
 
 use super::authorize::Decider;
 use super::error::Refusal;
-use super::requirement::resource;
+use super::requirement::{Unresolved, resource};
 use crate::contract as pb;
 use crate::domain::{DEFAULT_WORKSPACE, ResourceType};
-use crate::resolver::ModelKind;
+use crate::resolver::{ModelKind, Wanted};
 use crate::store::Effect;
 
 /// Most effects of one operation.
@@ -35,6 +35,11 @@ impl Decider {
         }
         let intent = (!request.intent_id.is_empty()).then_some(request.intent_id.as_str());
         let store = self.snapshots.store();
+        if let Some(intent) = intent
+            && store.intents(intent).await?.is_empty()
+        {
+            self.drop_settled(workspace, &mut effects).await?;
+        }
         let committed = store.record(&request.username, workspace, &effects, intent).await?;
         // The creator's very next request must find the grant, also on this server's cache.
         let revision = self.snapshots.at_least(committed.revision).await?;
@@ -79,6 +84,40 @@ impl Decider {
         Ok(())
     }
 
+    /// The intents are settled already: this is a repetition, or what was lost was made up for
+    /// before this came, perhaps by the creation of a namesake. A namesake's grants must not go
+    /// with its predecessor's, nor those that were moved here be taken for leftovers.
+    async fn drop_settled(
+        &self,
+        workspace: &str,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), Refusal> {
+        let mut open = Vec::with_capacity(effects.len());
+        for effect in std::mem::take(effects) {
+            let (resource, wanted) = match &effect {
+                Effect::Deleted { resource, id } => (*resource, Wanted::Id(id)),
+                Effect::Renamed { resource, from, .. } => (*resource, Wanted::Named(from)),
+                Effect::Created { .. } | Effect::Owned { .. } => {
+                    open.push(effect);
+                    continue;
+                }
+            };
+            let found = self.resolver.incumbent(resource, wanted, workspace).await;
+            let namesake = found.map_err(Unresolved::Lookup)?.is_some();
+            let left = match &effect {
+                Effect::Renamed { resource, from, .. } => {
+                    self.snapshots.store().has_grants_on(*resource, workspace, from).await?
+                }
+                _ => true,
+            };
+            if left && !namesake {
+                open.push(effect);
+            }
+        }
+        *effects = open;
+        Ok(())
+    }
+
     /// What was just created under the name: its tag says so.
     async fn family(
         &self,
@@ -88,7 +127,7 @@ impl Decider {
     ) -> Result<ResourceType, Refusal> {
         let family = if kind == pb::ResourceType::ModelOrPrompt as i32 {
             let found = self.resolver.model_kind(name, workspace).await;
-            found.map_err(super::requirement::Unresolved::Lookup)?
+            found.map_err(Unresolved::Lookup)?
         } else {
             ModelKind::Model
         };

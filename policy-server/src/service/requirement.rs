@@ -122,6 +122,7 @@ impl<'a> Translation<'a> {
                 let found = !self.places(&self.reference(reference)?).await?.is_empty();
                 Ok(Check::Fact(Fact::Present, found))
             }
+            Some(C::Nameable(naming)) => self.nameable(naming).await,
             Some(C::AnyOf(items)) => Ok(Check::AnyOf(self.parts(items, depth).await?)),
             Some(C::AllOf(items)) => Ok(Check::AllOf(self.parts(items, depth).await?)),
         }
@@ -157,6 +158,19 @@ impl<'a> Translation<'a> {
             self.limit_reuse(Duration::ZERO);
         }
         Ok(Check::Fact(Fact::Owned, owned))
+    }
+
+    /// Whether the rules for names let the principal give this one.
+    async fn nameable(&mut self, naming: &pb::Naming) -> Result<Check> {
+        let open = naming.r#type == pb::ResourceType::ModelOrPrompt as i32;
+        let family = match open && !self.super_admin {
+            true => self.resolver.model_kind(&naming.current, self.workspace).await?,
+            false => ModelKind::Model,
+        };
+        let resource = resource(naming.r#type, family)?;
+        let rules = self.store.creation_rules().await?;
+        let permitted = rules.names.permit(resource, &naming.name, self.username);
+        Ok(Check::Fact(Fact::Nameable, permitted))
     }
 
     /// Authorship and assignment are kept by id: a queue's name is looked up first.

@@ -14,6 +14,7 @@ use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig};
 
 use super::authenticate::Authenticator;
 use super::authorize::Decider;
+use super::reconcile::keep_reconciling;
 use super::rpc::{PolicyService, SharedToken};
 use super::snapshot::{Snapshots, follow};
 use crate::admin::AdminContext;
@@ -83,6 +84,7 @@ pub async fn serve_on(
     let decider = Arc::new(decider(&config, store, &metrics).await?);
     let (issuers, _refreshing) = Issuers::start(&config.oidc, &metrics)?;
     let follower = tokio::spawn(follow(Arc::clone(&decider.snapshots)));
+    let reconciler = tokio::spawn(keep_reconciling(Arc::clone(&decider)));
     let (drain, draining) = watch::channel(false);
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<PolicyServer<PolicyService>>().await;
@@ -138,6 +140,7 @@ pub async fn serve_on(
         () = stopping => Ok(()),
     };
     follower.abort();
+    reconciler.abort();
     if let Some(exposing) = exposing {
         exposing.abort();
     }

@@ -53,6 +53,11 @@ impl Decider {
         );
         let mut answers = Vec::with_capacity(request.questions.len());
         for question in &request.questions {
+            if is_about_workspaces(question) {
+                let allowed = self.workspaces(request, question, &situation).await?;
+                answers.push(pb::Answer { allowed });
+                continue;
+            }
             let prompts = self.prompts(question, &translation).await?;
             let mut allowed = Vec::new();
             for id in question.ids.iter().filter(|id| !id.is_empty()) {
@@ -64,6 +69,28 @@ impl Decider {
             answers.push(pb::Answer { allowed });
         }
         Ok(pb::VisibleResponse { answers, revision })
+    }
+
+    /// MLflow lists the workspaces in which the user has a role, whatever the role permits, and
+    /// not those of which the grants say that they may be read.
+    async fn workspaces(
+        &self,
+        request: &pb::VisibleRequest,
+        question: &pb::Question,
+        situation: &Situation<'_>,
+    ) -> Result<Vec<String>, Refusal> {
+        if situation.principal.super_admin() {
+            return Ok(question.ids.clone());
+        }
+        if situation.principal.disabled() {
+            return Ok(Vec::new());
+        }
+        let store = self.snapshots.store();
+        let seen = store.workspaces_of(&request.username, &request.groups).await?;
+        let default = situation.settings.grant_default_workspace_access;
+        let visible =
+            |name: &&String| seen.contains(*name) || (default && *name == DEFAULT_WORKSPACE);
+        Ok(question.ids.iter().filter(visible).cloned().collect())
     }
 
     /// Which of the question's ids are prompts, where it asks about models and prompts at once.
@@ -81,6 +108,13 @@ impl Decider {
         let found = self.resolver.prompts(&names, translation.workspace).await;
         Ok(found.map_err(Unresolved::Lookup)?)
     }
+}
+
+fn is_about_workspaces(question: &pb::Question) -> bool {
+    question.r#type == pb::ResourceType::Workspace as i32
+        && question.action == pb::Action::Read as i32
+        && !question.point
+        && !by_reference(question)
 }
 
 /// The ids are of something else, through which the rows are decided.

@@ -1,17 +1,18 @@
 //! What a successful request to MLflow does to grants (semantics §11).
 
 use serde_json::json;
-use sqlx::AssertSqlSafe;
+use sqlx::{AnyConnection, AssertSqlSafe};
 
 use super::Store;
 use super::error::Result;
 use super::grants::{IfExists, Slot};
+use super::intents::{Author, Intent, Prior, Step};
 use super::model::{Actor, Channel, Committed, NewUser, RolePermission};
 use super::roles::check_workspace;
 use super::rows::{self, PERMISSION_COLUMNS};
 use super::write::WriteTx;
 use crate::contract::ReferenceKind;
-use crate::domain::{Level, Pattern, ResourceType};
+use crate::domain::{Incumbent, Level, Pattern, ResourceType};
 
 /// One side effect. Ids are exact, also when they look like patterns.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,8 +39,21 @@ pub enum Effect {
     },
 }
 
+/// What came of settling an intent from what MLflow has now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settled {
+    Done,
+    /// Somebody else has settled it meanwhile.
+    Gone,
+    /// The object has an owner; nothing was granted.
+    Owned,
+    /// Others had announced a creation under the same name; nothing was granted, and nothing
+    /// will be.
+    Contested,
+}
+
 impl Store {
-    /// Makes all effects durable in one transaction, together with the end of the intent that
+    /// Makes all effects durable in one transaction, together with the end of the intents that
     /// announced them. May be repeated.
     ///
     /// A principal without a row, i.e. the user of an identity provider, gets one without a
@@ -57,26 +71,129 @@ impl Store {
         check_workspace(workspace)?;
         let actor = Actor::new(username, Channel::Gate);
         let mut tx = self.begin(&actor).await?;
+        let announced = match intent {
+            Some(id) => tx.take_intents(id).await?,
+            None => Vec::new(),
+        };
+        let author = Author {
+            username: username.to_owned(),
+            groups: announced.first().map(|it| it.author.groups.clone()).unwrap_or_default(),
+            workspace: workspace.to_owned(),
+        };
         for effect in effects {
-            tx.apply(username, workspace, effect).await?;
+            let announced = announced.iter().find(|intent| effect.is_of(&intent.step));
+            tx.apply(&author, effect, announced).await?;
         }
         let committed = tx.commit(()).await?;
         if let Some(intent) = intent {
-            // After the grant is durable: lost in between, the intent is only looked at again.
-            self.forget_intent(intent).await?;
+            // A transaction that changed no grant has taken nothing back.
+            self.forget_intents(intent).await?;
         }
         Ok(committed)
+    }
+
+    /// Gives the object to the one who had announced to create it, if nobody has it and nobody
+    /// else had announced the same.
+    ///
+    /// # Errors
+    /// `Invalid` for an id that can not be, `Unavailable`.
+    pub async fn settle_creation(&self, intent: &Intent, made: &Incumbent) -> Result<Settled> {
+        let author = &intent.author;
+        let actor = Actor::new(&author.username, Channel::Gate);
+        let mut tx = self.begin(&actor).await?;
+        if !tx.take_intent(intent).await? {
+            return Ok(Settled::Gone);
+        }
+        let resource = intent.step.resource();
+        let id = if resource.granted_by_name() { intent.step.name() } else { &made.id };
+        let grants = tx.grants_on(&Named::new(resource, &author.workspace, id)).await?;
+        if grants.iter().any(|(permission, own)| *own && permission.level == Level::Manage) {
+            return Ok(Settled::Owned);
+        }
+        let contests = |rival: &Intent| {
+            rival.author.username != author.username
+                && !matches!(&rival.prior, Prior::Existing(prior) if prior == made)
+        };
+        let rivals = tx.rivals_of(intent).await?;
+        tx.forget_rivals_of(intent).await?;
+        if rivals.iter().any(contests) {
+            // All of them are forgotten at once: the last one left would look like the only one.
+            let others = rivals.iter().map(|rival| rival.author.username.as_str());
+            let users: Vec<_> = std::iter::once(author.username.as_str()).chain(others).collect();
+            let target = format!("{resource} {id} in {}", author.workspace);
+            tx.audit("creation.contested", &target, None, Some(json!(users))).await?;
+            tx.commit(()).await?;
+            return Ok(Settled::Contested);
+        }
+        let effect = Effect::Created { resource, id: id.to_owned() };
+        tx.apply(author, &effect, None).await?;
+        tx.commit(()).await?;
+        Ok(Settled::Done)
+    }
+
+    /// Does what a deletion or renaming of which nothing was heard means for grants.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn settle_removal(&self, intent: &Intent, effect: &Effect) -> Result<Settled> {
+        let actor = Actor::new(&intent.author.username, Channel::Gate);
+        let mut tx = self.begin(&actor).await?;
+        if !tx.take_intent(intent).await? {
+            return Ok(Settled::Gone);
+        }
+        tx.apply(&intent.author, effect, None).await?;
+        tx.commit(()).await?;
+        self.forget_intent(intent).await?;
+        Ok(Settled::Done)
+    }
+
+    /// Whether anybody is granted something on exactly this object; denials do not count.
+    ///
+    /// # Errors
+    /// `Unavailable`, or `Unreadable`.
+    pub async fn has_grants_on(
+        &self,
+        resource: ResourceType,
+        workspace: &str,
+        id: &str,
+    ) -> Result<bool> {
+        let object = Named::new(resource, workspace, id);
+        let mut connection = self.pool().acquire().await?;
+        let grants = read_grants(&mut connection, &object).await?;
+        Ok(grants.iter().any(|(permission, _)| permission.level != Level::Deny))
+    }
+}
+
+impl Effect {
+    /// Whether the step announced this effect.
+    fn is_of(&self, step: &Step) -> bool {
+        match (self, step) {
+            (Self::Created { resource, .. }, Step::Create { resource: of, .. })
+            | (Self::Deleted { resource, .. }, Step::Delete { resource: of, .. })
+            | (Self::Renamed { resource, .. }, Step::Rename { resource: of, .. }) => resource == of,
+            _ => false,
+        }
     }
 }
 
 impl WriteTx<'_> {
-    async fn apply(&mut self, username: &str, workspace: &str, effect: &Effect) -> Result<()> {
+    async fn apply(
+        &mut self,
+        author: &Author,
+        effect: &Effect,
+        announced: Option<&Intent>,
+    ) -> Result<()> {
+        let workspace = author.workspace.as_str();
         match effect {
             Effect::Created { resource: ResourceType::Workspace, id } => {
                 self.seed_workspace(id).await
             }
             Effect::Created { resource, id } => {
-                self.grant_to_creator(username, workspace, *resource, id).await
+                if let Some(announced) = announced {
+                    self.forget_rivals_of(announced).await?;
+                    self.clear_name(announced, id).await?;
+                }
+                self.grant_to_creator(author, *resource, id).await
             }
             Effect::Deleted { resource: ResourceType::Workspace, id } => {
                 self.remove_roles_of(id).await.map(drop)
@@ -88,22 +205,21 @@ impl WriteTx<'_> {
                 let from = Named::new(*resource, workspace, from);
                 self.rename(&from, &Named::new(*resource, workspace, to)).await
             }
-            Effect::Owned { kind, id } => self.record_owner(*kind, id, username).await,
+            Effect::Owned { kind, id } => self.record_owner(*kind, id, &author.username).await,
         }
     }
 
     async fn grant_to_creator(
         &mut self,
-        username: &str,
-        workspace: &str,
+        author: &Author,
         resource: ResourceType,
         id: &str,
     ) -> Result<()> {
-        let user = match self.find_user(username).await? {
+        let user = match self.find_user(&author.username).await? {
             Some(user) => user,
             None => {
                 let new = NewUser {
-                    username: username.to_owned(),
+                    username: author.username.clone(),
                     password_hash: None,
                     is_admin: false,
                     service_account: false,
@@ -112,8 +228,40 @@ impl WriteTx<'_> {
             }
         };
         let pattern = Pattern::Exact(id.to_owned());
-        let slot = Slot { workspace, resource, pattern: &pattern };
-        self.put_grant(&user, slot, Level::Manage, IfExists::Replace).await.map(drop)
+        let slot = Slot { workspace: &author.workspace, resource, pattern: &pattern };
+        self.put_grant(&user, slot, Level::Manage, IfExists::Replace).await?;
+        self.share_with_groups(author, &user, resource, id).await
+    }
+
+    /// That MLflow made the object shows that its name was free: what users are granted on the
+    /// name is left over from a namesake. Roles keep what administrators permit in advance,
+    /// unless a deletion through the gate was about to take it.
+    async fn clear_name(&mut self, announced: &Intent, id: &str) -> Result<()> {
+        let resource = announced.step.resource();
+        // Further versions are registered under the name of a scorer that exists.
+        let is_new = resource != ResourceType::Scorer || announced.prior == Prior::Absent;
+        if !resource.granted_by_name() || !is_new {
+            return Ok(());
+        }
+        let workspace = announced.author.workspace.as_str();
+        let families: &[ResourceType] = match resource {
+            ResourceType::RegisteredModel | ResourceType::Prompt => {
+                &[ResourceType::RegisteredModel, ResourceType::Prompt]
+            }
+            _ => &[resource],
+        };
+        for &family in families {
+            if self.take_removals_of(family, workspace, id).await? > 0 {
+                self.sweep(&Named::new(family, workspace, id)).await?;
+                continue;
+            }
+            for (permission, own) in self.grants_on(&Named::new(family, workspace, id)).await? {
+                if own && permission.level != Level::Deny {
+                    self.delete_permission(&permission).await?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// As MLflow's `_seed_default_workspace_roles`; repeating it changes nothing.
@@ -182,22 +330,29 @@ impl WriteTx<'_> {
 
     /// The exact grants on the object, each with whether it is a user's own.
     async fn grants_on(&mut self, object: &Named<'_>) -> Result<Vec<(RolePermission, bool)>> {
-        let statement = format!(
-            "SELECT {PERMISSION_COLUMNS}, CASE WHEN r.user_id IS NULL THEN 0 ELSE 1 END \
-             FROM role_permissions p JOIN roles r ON r.id = p.role_id \
-             WHERE p.resource_type = $1 AND p.resource_pattern = $2 AND p.pattern_kind = 'exact' \
-             AND ($3 = '' OR r.workspace = $3) ORDER BY p.id"
-        );
-        sqlx::query(AssertSqlSafe(statement))
-            .bind(object.resource.as_str())
-            .bind(object.id)
-            .bind(object.scope())
-            .fetch_all(self.connection())
-            .await?
-            .iter()
-            .map(|row| Ok((rows::role_permission(row)?, rows::flag(row, 6)?)))
-            .collect()
+        read_grants(self.connection(), object).await
     }
+}
+
+async fn read_grants(
+    connection: &mut AnyConnection,
+    object: &Named<'_>,
+) -> Result<Vec<(RolePermission, bool)>> {
+    let statement = format!(
+        "SELECT {PERMISSION_COLUMNS}, CASE WHEN r.user_id IS NULL THEN 0 ELSE 1 END \
+         FROM role_permissions p JOIN roles r ON r.id = p.role_id \
+         WHERE p.resource_type = $1 AND p.resource_pattern = $2 AND p.pattern_kind = 'exact' \
+         AND ($3 = '' OR r.workspace = $3) ORDER BY p.id"
+    );
+    sqlx::query(AssertSqlSafe(statement))
+        .bind(object.resource.as_str())
+        .bind(object.id)
+        .bind(object.scope())
+        .fetch_all(connection)
+        .await?
+        .iter()
+        .map(|row| Ok((rows::role_permission(row)?, rows::flag(row, 6)?)))
+        .collect()
 }
 
 /// An object as grants name it.

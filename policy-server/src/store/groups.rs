@@ -1,11 +1,11 @@
 //! Groups: members kept here or claimed by a JWT, and the roles that a group gives.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use sqlx::Row;
 
 use super::Store;
 use super::error::{Entity, Result, StoreError};
-use super::model::{Actor, Committed, Group, GroupId, RoleId};
+use super::model::{Actor, Committed, Group, GroupId, Role, RoleId, UserId};
 use super::roles::refuse_hidden;
 use super::users::MAX_NAME_BYTES;
 use super::write::{WriteTx, check_name};
@@ -144,20 +144,12 @@ impl Store {
         let role = tx.require_role(role).await?;
         refuse_hidden(&role)?;
         let id = tx.group(group).await?;
-        let added = sqlx::query(
-            "INSERT INTO group_roles (group_id, role_id) VALUES ($1, $2) ON CONFLICT DO NOTHING",
-        )
-        .bind(id.0)
-        .bind(role.id.0)
-        .execute(tx.connection())
-        .await?;
-        if added.rows_affected() == 0 {
+        if !tx.insert_group_role(id, &role).await? {
             let key = format!("{} of {group}", role.name);
             return Err(StoreError::exists(Entity::GroupRole, key));
         }
         tx.touch_group(group);
-        let after = json!({ "role_id": role.id, "role": role.name, "workspace": role.workspace });
-        tx.audit("group.add_role", group, None, Some(after)).await?;
+        tx.audit("group.add_role", group, None, Some(role_json(&role))).await?;
         tx.commit(()).await
     }
 
@@ -185,7 +177,50 @@ impl Store {
     }
 }
 
+/// Who may be a member of a group: by claim, or as kept here.
+pub(super) struct MemberOf<'a> {
+    pub claimed: &'a [String],
+    pub user: UserId,
+}
+
 impl WriteTx<'_> {
+    pub(super) async fn is_member(&mut self, group: &str, who: &MemberOf<'_>) -> Result<bool> {
+        if who.claimed.iter().any(|claimed| claimed == group) {
+            return Ok(true);
+        }
+        let kept = sqlx::query(
+            "SELECT 1 FROM group_members m JOIN user_groups g ON g.id = m.group_id \
+             WHERE g.name = $1 AND m.user_id = $2",
+        )
+        .bind(group)
+        .bind(who.user.0)
+        .fetch_optional(self.connection())
+        .await?;
+        Ok(kept.is_some())
+    }
+
+    /// Gives the role to the group unless it has it.
+    pub(super) async fn link_group_role(&mut self, group: &str, role: &Role) -> Result<()> {
+        let id = self.group(group).await?;
+        if self.insert_group_role(id, role).await? {
+            self.touch_group(group);
+            self.audit("group.add_role", group, None, Some(role_json(role))).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether the group did not have the role before.
+    async fn insert_group_role(&mut self, group: GroupId, role: &Role) -> Result<bool> {
+        let added = sqlx::query(
+            "INSERT INTO group_roles (group_id, role_id) VALUES ($1, $2) ON CONFLICT DO NOTHING",
+        )
+        .bind(group.0)
+        .bind(role.id.0)
+        .execute(self.connection())
+        .await?;
+        Ok(added.rows_affected() > 0)
+    }
+
     async fn find_group(&mut self, name: &str) -> Result<Option<GroupId>> {
         sqlx::query("SELECT id FROM user_groups WHERE name = $1")
             .bind(name)
@@ -217,4 +252,8 @@ impl WriteTx<'_> {
         self.audit("group.create", name, None, Some(json!({ "id": id }))).await?;
         Ok(id)
     }
+}
+
+fn role_json(role: &Role) -> Value {
+    json!({ "role_id": role.id, "role": role.name, "workspace": role.workspace })
 }

@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, Row};
 use super::error::{Result, StoreError};
 use super::model::{PrincipalGrants, RoleId, User, UserId};
 use super::{Store, changes, rows};
-use crate::domain::Grant;
+use crate::domain::{Action, Grant, ResourceType};
 
 /// Most groups that a principal can claim. A claim that is cut short could lose a DENY, so more
 /// are refused.
@@ -33,6 +33,36 @@ impl Store {
         groups: &[String],
     ) -> Result<PrincipalGrants> {
         self.read_principal("u.id = $1", |query| query.bind(user.map(|id| id.0)), groups).await
+    }
+
+    /// The workspaces in which the principal has a role, even one that permits nothing; of their
+    /// own grants only one on the workspace itself counts.
+    ///
+    /// # Errors
+    /// As for [`Store::principal`].
+    pub async fn workspaces_of(
+        &self,
+        username: &str,
+        groups: &[String],
+    ) -> Result<BTreeSet<String>> {
+        let principal = self.principal(username, groups).await?;
+        let on_workspace = |grant: &&Grant| {
+            grant.resource == ResourceType::Workspace && grant.level.permits(Action::Read)
+        };
+        let granted = principal.grants.iter().filter(on_workspace);
+        let mut workspaces: BTreeSet<_> = granted.map(|grant| grant.workspace.clone()).collect();
+        if principal.roles.is_empty() {
+            return Ok(workspaces);
+        }
+        let ids: Vec<_> = principal.roles.iter().map(|role| role.0.to_string()).collect();
+        let statement = format!(
+            "SELECT DISTINCT workspace FROM roles WHERE user_id IS NULL AND id IN ({})",
+            ids.join(", ")
+        );
+        for row in sqlx::query(AssertSqlSafe(statement)).fetch_all(self.pool()).await? {
+            workspaces.insert(row.try_get(0)?);
+        }
+        Ok(workspaces)
     }
 
     async fn read_principal<'q>(

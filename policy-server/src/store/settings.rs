@@ -6,6 +6,7 @@ use serde_json::json;
 use sqlx::Row;
 
 use super::Store;
+use super::creations;
 use super::error::{Entity, Result, StoreError};
 use super::model::{Actor, Committed};
 use super::reserved::{self, ReservedPrefixes};
@@ -108,8 +109,9 @@ impl Store {
     /// `Unavailable`, or `Unreadable`.
     pub async fn stored_settings(&self) -> Result<Settings> {
         let mut settings = Settings::default();
-        let query = sqlx::query("SELECT name, value FROM settings WHERE name <> $1");
-        for row in query.bind(reserved::NAME).fetch_all(self.pool()).await? {
+        let query = sqlx::query("SELECT name, value FROM settings WHERE name NOT IN ($1, $2, $3)");
+        let others = query.bind(reserved::NAME).bind(creations::NAMES).bind(creations::GROUPS);
+        for row in others.fetch_all(self.pool()).await? {
             settings
                 .set(row.try_get(0)?, row.try_get(1)?)
                 .map_err(|why| StoreError::unreadable("setting", why))?;
@@ -129,10 +131,13 @@ impl Store {
     ) -> Result<Committed<()>> {
         let value = match name {
             reserved::NAME => ReservedPrefixes::parse(value)?.to_string(),
-            _ => {
-                Settings::default().set(name, value)?;
-                value.to_owned()
-            }
+            _ => match creations::normalise(name, value)? {
+                Some(value) => value,
+                None => {
+                    Settings::default().set(name, value)?;
+                    value.to_owned()
+                }
+            },
         };
         let mut tx = self.begin(actor).await?;
         tx.put_setting(name, &value).await?;

@@ -174,7 +174,7 @@ impl Store {
         let user = tx.require_user(username).await?;
         for statement in [
             "DELETE FROM owners WHERE username = $1",
-            "DELETE FROM creation_intents WHERE username = $1",
+            "DELETE FROM intents WHERE username = $1",
             "DELETE FROM users WHERE username = $1",
         ] {
             sqlx::query(statement).bind(username).execute(tx.connection()).await?;

@@ -1,23 +1,25 @@
 -- The columns that are read of the tracking database of MLflow 3.17.2 (tables of its own
 -- migrations, cut down), with a little of everything in it.
-CREATE TABLE experiments (experiment_id INTEGER, name VARCHAR(256), artifact_location VARCHAR(256), lifecycle_stage VARCHAR(32), workspace VARCHAR(63));
+CREATE TABLE experiments (experiment_id INTEGER, name VARCHAR(256), artifact_location VARCHAR(256), lifecycle_stage VARCHAR(32), creation_time BIGINT, workspace VARCHAR(63));
 CREATE TABLE runs (run_uuid VARCHAR(32), artifact_uri VARCHAR(200), experiment_id INTEGER, lifecycle_stage VARCHAR(20));
 CREATE TABLE trace_info (request_id VARCHAR(50), experiment_id INTEGER);
 CREATE TABLE assessments (assessment_id VARCHAR(50), trace_id VARCHAR(50));
 CREATE TABLE logged_models (model_id VARCHAR(36), experiment_id INTEGER, artifact_location VARCHAR(1000), lifecycle_stage VARCHAR(32));
 CREATE TABLE entity_associations (association_id VARCHAR(36), source_type VARCHAR(36), source_id VARCHAR(36), destination_type VARCHAR(36), destination_id VARCHAR(36));
 CREATE TABLE scorers (experiment_id INTEGER, scorer_name VARCHAR(256), scorer_id VARCHAR(36));
+CREATE TABLE scorer_versions (scorer_id VARCHAR(36), scorer_version INTEGER, creation_time BIGINT);
 CREATE TABLE issues (issue_id VARCHAR(36), experiment_id INTEGER);
 CREATE TABLE label_schemas (schema_id VARCHAR(36), experiment_id INTEGER, name VARCHAR(250));
 CREATE TABLE review_queues (queue_id VARCHAR(36), experiment_id INTEGER, name VARCHAR(250), name_key VARCHAR(250));
 CREATE TABLE review_queue_users (queue_id VARCHAR(36), user_id VARCHAR(250));
 CREATE TABLE jobs (id VARCHAR(36), params TEXT, workspace VARCHAR(63));
-CREATE TABLE secrets (secret_id VARCHAR(36), secret_name VARCHAR(255), workspace VARCHAR(63));
-CREATE TABLE endpoints (endpoint_id VARCHAR(36), name VARCHAR(255), workspace VARCHAR(63));
-CREATE TABLE model_definitions (model_definition_id VARCHAR(36), name VARCHAR(255), workspace VARCHAR(63));
+CREATE TABLE secrets (secret_id VARCHAR(36), secret_name VARCHAR(255), created_at BIGINT, workspace VARCHAR(63));
+CREATE TABLE endpoints (endpoint_id VARCHAR(36), name VARCHAR(255), created_at BIGINT, workspace VARCHAR(63));
+CREATE TABLE model_definitions (model_definition_id VARCHAR(36), name VARCHAR(255), created_at BIGINT, workspace VARCHAR(63));
 CREATE TABLE guardrails (guardrail_id VARCHAR(36), scorer_id VARCHAR(36), workspace VARCHAR(63));
 CREATE TABLE mcp_access_endpoints (id VARCHAR(36), workspace VARCHAR(63), server_name VARCHAR(256));
-CREATE TABLE registered_models (name VARCHAR(256), workspace VARCHAR(63));
+CREATE TABLE registered_models (name VARCHAR(256), creation_time BIGINT, workspace VARCHAR(63));
+CREATE TABLE mcp_servers (name VARCHAR(256), created_at BIGINT, workspace VARCHAR(63));
 CREATE TABLE registered_model_tags (key VARCHAR(250), value VARCHAR(5000), name VARCHAR(256), workspace VARCHAR(63));
 CREATE TABLE workspaces (name VARCHAR(63));
 
@@ -52,9 +54,9 @@ INSERT INTO endpoints (endpoint_id, name, workspace) VALUES ('e-1', 'chat', 'def
 INSERT INTO model_definitions (model_definition_id, name, workspace) VALUES ('md-1', 'gpt', 'default');
 INSERT INTO guardrails (guardrail_id, scorer_id, workspace) VALUES ('g-1', 's-1', 'default');
 INSERT INTO mcp_access_endpoints (id, workspace, server_name) VALUES ('mcp-1', 'default', 'org/tool');
-INSERT INTO registered_models (name, workspace) VALUES
-    ('greeting', 'default'),
-    ('classifier', 'default');
+INSERT INTO registered_models (name, creation_time, workspace) VALUES
+    ('greeting', 1700000000000, 'default'),
+    ('classifier', 1700000000000, 'default');
 INSERT INTO registered_model_tags (key, value, name, workspace) VALUES
     ('mlflow.prompt.is_prompt', 'True', 'greeting', 'default'),
     ('other', 'true', 'classifier', 'default');

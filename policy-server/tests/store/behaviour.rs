@@ -2,7 +2,9 @@
 
 use mlgate_policy_server::contract::ReferenceKind;
 use mlgate_policy_server::domain::{Level, Pattern, ResourceType};
-use mlgate_policy_server::store::{Effect, Entity, IfExists, NewToken, NewUser, Store, StoreError};
+use mlgate_policy_server::store::{
+    Author, Effect, Entity, IfExists, NewToken, NewUser, Prior, Step, Store, StoreError,
+};
 
 use crate::on_both_stores;
 use crate::support::{Database, actor, new_user};
@@ -20,6 +22,14 @@ async fn grant(store: &Store, user: &str, pattern: Pattern, level: Level) {
         )
         .await
         .unwrap();
+}
+
+/// Notes that the user is about to create an experiment; gives the intent's id.
+async fn announce(store: &Store, user: &str, prior: Prior) -> String {
+    let author =
+        Author { username: user.to_owned(), groups: Vec::new(), workspace: "default".to_owned() };
+    let step = Step::Create { resource: ResourceType::Experiment, name: "e".to_owned() };
+    store.put_intents(&author, &[(step, prior)]).await.unwrap()
 }
 
 fn exact(id: &str) -> Pattern {
@@ -141,7 +151,7 @@ async fn deleting_a_user_leaves_nothing_for_a_namesake(database: &Database) {
     let new = NewToken { username: "alice".into(), name: "ci".into(), ..NewToken::default() };
     let (_, secret) = store.create_token(&actor(), &new).await.unwrap().value;
     store.set_owner(&actor(), ReferenceKind::JobId, "j1", "alice").await.unwrap();
-    store.create_intent("alice", "default", ResourceType::Experiment, "e").await.unwrap();
+    announce(&store, "alice", Prior::Absent).await;
 
     store.delete_user(&actor(), "alice").await.unwrap();
     assert!(store.user("alice").await.unwrap().is_none());
@@ -152,7 +162,7 @@ async fn deleting_a_user_leaves_nothing_for_a_namesake(database: &Database) {
     assert!(principal.groups.is_empty());
     assert!(store.token_by_hash(&secret.hash()).await.unwrap().is_none());
     assert!(store.owner_of(ReferenceKind::JobId, "j1").await.unwrap().is_none());
-    assert!(store.intents_before(i64::MAX, 10).await.unwrap().is_empty());
+    assert!(store.intents_before(i64::MAX, None, 10).await.unwrap().is_empty());
     assert_eq!(store.roles(None).await.unwrap().len(), 1, "the hidden role is gone");
 }
 }
@@ -212,11 +222,10 @@ async fn recording_twice_changes_nothing_and_makes_users_where_needed(database: 
         Effect::Owned { kind: ReferenceKind::JobId, id: "j".into() },
         Effect::Created { resource: ResourceType::Workspace, id: "team-a".into() },
     ];
-    let intent =
-        store.create_intent("idp|eve", "default", ResourceType::Experiment, "e").await.unwrap();
-    let first = store.record("idp|eve", "default", &effects, Some(&intent.id)).await.unwrap();
-    assert!(store.intent(&intent.id).await.unwrap().is_none());
-    let again = store.record("idp|eve", "default", &effects, Some(&intent.id)).await.unwrap();
+    let intent = announce(&store, "idp|eve", Prior::Absent).await;
+    let first = store.record("idp|eve", "default", &effects, Some(&intent)).await.unwrap();
+    assert!(store.intents(&intent).await.unwrap().is_empty());
+    let again = store.record("idp|eve", "default", &effects, Some(&intent)).await.unwrap();
     assert_eq!(again.revision, first.revision);
     let principal = store.principal("idp|eve", &[]).await.unwrap();
     assert!(principal.user.unwrap().password_hash.is_none());
@@ -329,7 +338,7 @@ async fn migrations_may_be_applied_again_and_at_the_same_time(database: &Databas
         .fetch_one(&database.raw().await)
         .await
         .unwrap();
-    assert_eq!(applied, 1);
+    assert_eq!(applied, 2);
 }
 }
 

@@ -3,7 +3,8 @@
 use crate::refusal::Refusal;
 use crate::requirement::ReferenceKind::ExperimentName;
 use crate::requirement::{Key, Reference, Requirement, ResourceType::*, Rung, Standing};
-use crate::surface::inputs::Inputs;
+use crate::surface::id::Form;
+use crate::surface::inputs::{Field, Inputs};
 
 use super::super::field::*;
 use super::super::need::{Need, on_owner};
@@ -33,22 +34,32 @@ fn by_name(inputs: &Inputs) -> Result<Vec<Requirement>, Refusal> {
     Ok(vec![Requirement::Present(name), read])
 }
 
+const NEW_EXPERIMENT_NAME: Field = Field::optional("new_name", Form::Text);
+
 const BY_ID: SelectSpec = SelectSpec { resource: Experiment, attribute: "experiment_id" };
 
 pub const ROUTES: &[Route] = &[
     post(
         Both,
         "/2.0/mlflow/experiments/create",
-        &[Need::Standing(Standing::WorkspaceCreate), Need::NotDenied(Experiment)],
+        &[
+            Need::Standing(Standing::WorkspaceCreate),
+            Need::NotDenied(Experiment),
+            Need::Nameable(Experiment, GIVEN_NAME),
+        ],
     )
-    .then(&[EffectSpec::CreatedInResponse(Experiment, &["experiment_id"])]),
+    .then(&[EffectSpec::CreatedInResponse(Experiment, &["experiment_id"], GIVEN_NAME)]),
     get(Both, "/2.0/mlflow/experiments/get", &[experiment(READ)]),
     get(
         Both,
         "/2.0/mlflow/experiments/get-by-name",
         &[Need::Rule("experiment:read; 404 where there is none", &[EXPERIMENT_NAME], by_name)],
     ),
-    post(Both, "/2.0/mlflow/experiments/update", &[experiment(UPDATE)]),
+    post(
+        Both,
+        "/2.0/mlflow/experiments/update",
+        &[experiment(UPDATE), Need::Nameable(Experiment, NEW_EXPERIMENT_NAME)],
+    ),
     post(Both, "/2.0/mlflow/experiments/delete", &[DELETE_ALL]),
     post(Both, "/2.0/mlflow/experiments/restore", &[DELETE_ALL]),
     post(Both, "/2.0/mlflow/experiments/set-experiment-tag", &[experiment(UPDATE)]),

@@ -26,6 +26,7 @@ const OPTIONAL_SECRET: Field = Field::optional("secret_id", Form::Token);
 const USAGE_EXPERIMENT: Field = Field::optional("experiment_id", Form::Experiment);
 const ENDPOINT_NAME: Field = Field::one("endpoint_name", Form::Name);
 const CALLED_MODEL: Field = Field::one("model", Form::Name);
+const SECRET_NAME: Field = Field::optional("secret_name", Form::Text);
 const GUARDRAIL_ID: Field = Field::one("guardrail_id", Form::Token);
 
 /// Tracking usage writes traces into the experiment; without one MLflow makes one.
@@ -176,9 +177,17 @@ pub const ROUTES: &[Route] = &[
     post(
         Both,
         "/3.0/mlflow/gateway/secrets/create",
-        &[Need::Standing(Standing::WorkspaceCreate), Need::NotDenied(GatewaySecret)],
+        &[
+            Need::Standing(Standing::WorkspaceCreate),
+            Need::NotDenied(GatewaySecret),
+            Need::Nameable(GatewaySecret, SECRET_NAME),
+        ],
     )
-    .then(&[EffectSpec::CreatedInResponse(GatewaySecret, &["secret", "secret_id"])]),
+    .then(&[EffectSpec::CreatedInResponse(
+        GatewaySecret,
+        &["secret", "secret_id"],
+        SECRET_NAME,
+    )]),
     get(Both, "/3.0/mlflow/gateway/secrets/get", &[READS_SECRET]),
     get(Both, "/3.0/mlflow/gateway/secrets/list", ANYONE)
         .telling(&[GatewaySecret])
@@ -190,11 +199,16 @@ pub const ROUTES: &[Route] = &[
     post(
         Both,
         "/3.0/mlflow/gateway/model-definitions/create",
-        &[Need::NotDenied(GatewayModelDefinition), secret_in(OPTIONAL_SECRET, USE)],
+        &[
+            Need::NotDenied(GatewayModelDefinition),
+            secret_in(OPTIONAL_SECRET, USE),
+            Need::Nameable(GatewayModelDefinition, GIVEN_NAME),
+        ],
     )
     .then(&[EffectSpec::CreatedInResponse(
         GatewayModelDefinition,
         &["model_definition", "model_definition_id"],
+        GIVEN_NAME,
     )])
     .response(rows::GATEWAY_MODEL_DEFINITION),
     get(Both, "/3.0/mlflow/gateway/model-definitions/get", &[definition_in(DEFINITION_ID, READ)])
@@ -209,7 +223,11 @@ pub const ROUTES: &[Route] = &[
     post(
         Both,
         "/3.0/mlflow/gateway/model-definitions/update",
-        &[definition_in(DEFINITION_ID, UPDATE), secret_in(OPTIONAL_SECRET, USE)],
+        &[
+            definition_in(DEFINITION_ID, UPDATE),
+            secret_in(OPTIONAL_SECRET, USE),
+            Need::Nameable(GatewayModelDefinition, GIVEN_NAME),
+        ],
     )
     .response(rows::GATEWAY_MODEL_DEFINITION),
     delete(
@@ -221,9 +239,17 @@ pub const ROUTES: &[Route] = &[
     post(
         Both,
         "/3.0/mlflow/gateway/endpoints/create",
-        &[Need::NotDenied(GatewayEndpoint), CREATES_ENDPOINT],
+        &[
+            Need::NotDenied(GatewayEndpoint),
+            CREATES_ENDPOINT,
+            Need::Nameable(GatewayEndpoint, GIVEN_NAME),
+        ],
     )
-    .then(&[EffectSpec::CreatedInResponse(GatewayEndpoint, &["endpoint", "endpoint_id"])])
+    .then(&[EffectSpec::CreatedInResponse(
+        GatewayEndpoint,
+        &["endpoint", "endpoint_id"],
+        GIVEN_NAME,
+    )])
     .response(rows::GATEWAY_ENDPOINT)
     .note("MLflow lets usage be tracked to any experiment that is not denied"),
     get(Both, "/3.0/mlflow/gateway/endpoints/get", &[READS_ENDPOINT])
@@ -235,8 +261,12 @@ pub const ROUTES: &[Route] = &[
     )
     .telling(&[GatewayEndpoint])
     .response(rows::GATEWAY_ENDPOINTS),
-    post(Both, "/3.0/mlflow/gateway/endpoints/update", &[endpoint(UPDATE), UPDATES_ENDPOINT])
-        .response(rows::GATEWAY_ENDPOINT),
+    post(
+        Both,
+        "/3.0/mlflow/gateway/endpoints/update",
+        &[endpoint(UPDATE), UPDATES_ENDPOINT, Need::Nameable(GatewayEndpoint, GIVEN_NAME)],
+    )
+    .response(rows::GATEWAY_ENDPOINT),
     delete(Both, "/3.0/mlflow/gateway/endpoints/delete", &[endpoint(DELETE)])
         .then(&[EffectSpec::Deleted(GatewayEndpoint, ENDPOINT_ID)]),
     post(Both, "/3.0/mlflow/gateway/endpoints/set-tag", &[endpoint(UPDATE)]),

@@ -107,7 +107,11 @@ pub const ROUTES: &[Route] = &[
     post(Ajax, "/3.0/mlflow/assistant/sessions/{session_id}/permission", ADMIN).note(LOCAL),
     post(Ajax, "/3.0/mlflow/assistant/sessions/{session_id}/tool-result", ADMIN).note(LOCAL),
     get(Both, "/3.0/mlflow/workspaces", ANYONE).response(rows::WORKSPACES),
-    post(Both, "/3.0/mlflow/workspaces", ADMIN),
+    post(Both, "/3.0/mlflow/workspaces", ADMIN).then(&[EffectSpec::CreatedInResponse(
+        Workspace,
+        &["workspace", "name"],
+        GIVEN_NAME,
+    )]),
     get(Both, "/3.0/mlflow/workspaces/{workspace_name}", ADMIN)
         .note("as in MLflow 3.17, whose validator never matches"),
     patch(Both, "/3.0/mlflow/workspaces/{workspace_name}", ADMIN),

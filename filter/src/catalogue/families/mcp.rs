@@ -11,7 +11,7 @@ use crate::surface::id::Form;
 use crate::surface::inputs::{Field, Inputs};
 
 use super::super::field::*;
-use super::super::need::{Need, every, not_denied, on, rung};
+use super::super::need::{Need, every, nameable, not_denied, on, rung};
 use super::super::route::{EffectSpec, Mount::*, delete, get, patch, post};
 use super::super::{Route, rows};
 
@@ -83,11 +83,11 @@ const VERSIONS_VISIBLE: Need = Need::NotDenied(McpServerVersion);
 const CREATES: Need = Need::Rule("the name not denied", &[BODY_NAME], |inputs| {
     let name = inputs.one(BODY_NAME)?;
     check_name(&name)?;
-    Ok(vec![on(McpServer, Action::NotDenied, &name)])
+    Ok(vec![on(McpServer, Action::NotDenied, &name), nameable(McpServer, name)])
 });
 const OWN: EffectSpec = EffectSpec::By(|inputs| {
-    let id = EffectId::Known(inputs.one(BODY_NAME)?);
-    Ok(vec![Effect::Created { resource: McpServer, id }])
+    let name = inputs.one(BODY_NAME)?;
+    Ok(vec![Effect::Created { resource: McpServer, id: EffectId::Known(name.clone()), name }])
 });
 const FORGET: EffectSpec =
     EffectSpec::By(|inputs| Ok(vec![Effect::Deleted { resource: McpServer, id: name(inputs)? }]));

@@ -16,7 +16,7 @@ use crate::surface::inputs::{Field, Inputs, member};
 use crate::surface::json::Value;
 
 use super::super::field::*;
-use super::super::need::{Need, every, not_denied, on, rung};
+use super::super::need::{Need, every, nameable, not_denied, on, renamable, rung};
 use super::super::oracle::FILTER_ON_RUNS;
 use super::super::route::{ANYONE, EffectSpec, Mount::*, Rule, delete, get, patch, post};
 use super::super::{Route, rows};
@@ -77,11 +77,13 @@ fn family(inputs: &Inputs) -> Result<ResourceType, Refusal> {
 
 /// PD-12: nothing may be called `*`, or its creator's grant would be one on everything.
 const CREATES: Need = Need::Rule("the name not denied in its family", &[NEW], |inputs| {
-    Ok(vec![on(family(inputs)?, Action::NotDenied, &inputs.one(NEW)?)])
+    let (family, name) = (family(inputs)?, inputs.one(NEW)?);
+    Ok(vec![on(family, Action::NotDenied, &name), nameable(family, name)])
 });
 const OWN: EffectSpec = EffectSpec::By(|inputs| {
-    let id = EffectId::Known(inputs.one(NEW)?);
-    Ok(vec![Effect::Created { resource: family(inputs)?, id }])
+    let name = inputs.one(NEW)?;
+    let id = EffectId::Known(name.clone());
+    Ok(vec![Effect::Created { resource: family(inputs)?, id, name }])
 });
 
 /// Grants of both families go: a name that is used again must not inherit any.
@@ -98,11 +100,13 @@ const MOVE: EffectSpec = EffectSpec::By(|inputs| {
 });
 /// A DENY on the new name must not be shaken off by moving there.
 const RENAMES: Need = Need::Rule("the new name not denied", &[NEW_NAME], |inputs| {
+    let current = inputs.one(NAME)?;
     Ok(inputs
         .optional(NEW_NAME)?
         .into_iter()
         .flat_map(|name| {
-            [on(RegisteredModel, Action::NotDenied, &name), on(Prompt, Action::NotDenied, &name)]
+            let free = |family| on(family, Action::NotDenied, &name);
+            [free(RegisteredModel), free(Prompt), renamable(ModelOrPrompt, &name, &current)]
         })
         .collect())
 });

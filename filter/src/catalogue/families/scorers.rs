@@ -14,7 +14,7 @@ use crate::surface::id::Form;
 use crate::surface::inputs::{Field, Inputs};
 
 use super::super::field::*;
-use super::super::need::{Need, every, not_denied, on, rung};
+use super::super::need::{Need, every, nameable, not_denied, on, rung};
 use super::super::route::{EffectSpec, Mount::*, delete, get, post, put};
 use super::super::{Route, rows};
 use super::gateway_references;
@@ -57,11 +57,13 @@ const FORGET: EffectSpec = EffectSpec::By(|inputs| {
 });
 
 const REGISTERS: Need = Need::Rule("scorer and scorer_version not denied", FIELDS, |inputs| {
-    Ok(vec![on(Scorer, Action::NotDenied, &key(inputs)?), not_denied(ScorerVersion)])
+    let name = nameable(Scorer, inputs.one(NAME)?);
+    Ok(vec![on(Scorer, Action::NotDenied, &key(inputs)?), not_denied(ScorerVersion), name])
 });
 
 const OWN: EffectSpec = EffectSpec::By(|inputs| {
-    Ok(vec![Effect::Created { resource: Scorer, id: EffectId::Known(key(inputs)?) }])
+    let name = key(inputs)?;
+    Ok(vec![Effect::Created { resource: Scorer, id: EffectId::Known(name.clone()), name }])
 });
 
 const NAMED: Need = Need::Rule(
