@@ -15,28 +15,42 @@ ADMIN = ("admin", "reference-admin-password")
 
 CONFIG = """[mlflow]
 default_permission = {default_permission}
-database_uri = sqlite:///{directory}/auth.db
-admin_username = admin
+database_uri = {auth_uri}
+admin_username = {admin[0]}
+admin_password = {admin[1]}
 authorization_function = mlflow.server.auth:authenticate_request_basic_auth
 auth_cache_ttl_seconds = 600
 """
 
 
 @contextlib.contextmanager
-def running_reference(directory, default_permission="NO_PERMISSIONS"):
-    """Yields the URL of `mlflow server --app-name basic-auth` on empty databases."""
+def running_reference(
+    directory,
+    default_permission="NO_PERMISSIONS",
+    python=sys.executable,
+    admin=ADMIN,
+    auth_uri=None,
+    tracking_uri=None,
+    options=(),
+):
+    """Yields the URL of `mlflow server --app-name basic-auth`; on empty databases if not told of
+    others."""
     config = directory / "basic_auth.ini"
-    config.write_text(CONFIG.format(directory=directory, default_permission=default_permission))
+    text = CONFIG.format(
+        auth_uri=auth_uri or f"sqlite:///{directory}/auth.db",
+        default_permission=default_permission,
+        admin=admin,
+    )
+    config.write_text(text)
     port = free_port()
-    command = [sys.executable, "-m", "mlflow", "server", "--app-name", "basic-auth"]
-    command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    command += ["--backend-store-uri", f"sqlite:///{directory}/mlflow.db"]
+    command = [python, "-m", "mlflow", "server", "--app-name", "basic-auth"]
+    command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1", *options]
+    command += ["--backend-store-uri", tracking_uri or f"sqlite:///{directory}/mlflow.db"]
     command += ["--artifacts-destination", str(directory / "artifacts")]
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")},
         "MLFLOW_FLASK_SERVER_SECRET_KEY": "only for this test",
         "MLFLOW_AUTH_CONFIG_PATH": str(config),
-        "MLFLOW_AUTH_ADMIN_PASSWORD": ADMIN[1],
     }
     with open(directory / "reference.log", "w+b") as log:
         process = subprocess.Popen(

@@ -11,9 +11,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-/// What route coverage is measured against besides the pinned MLflow: the next release and the
-/// last one of the 2 line.
-const OTHER_MLFLOWS: [&str; 2] = ["3.18.0", "2.22.5"];
+/// The last release of the 2 line, which many come from.
+const MLFLOW_2: &str = "2.22.5";
+
+/// What route coverage is measured against besides the pinned MLflow: the next release, and that.
+const OTHER_MLFLOWS: [&str; 2] = ["3.18.0", MLFLOW_2];
 
 #[derive(Args)]
 pub struct Options {
@@ -64,13 +66,18 @@ fn all(interrupt: &Interrupt) -> Result<Vec<Suite>> {
             ],
         )?);
     }
+    let mlflow_2 = python::mlflow(interrupt, &tools, Some(MLFLOW_2))?
+        .map(|venv| ("MLGATE_TEST_MLFLOW_2_PYTHON", venv.program("python").display().to_string()));
     for store in ["sqlite", "postgres"] {
+        let mut environment =
+            vec![("MLGATE_TEST_STORE", store.to_owned()), ("MLGATE_TEST_XTASK", xtask.clone())];
+        environment.extend(mlflow_2.clone());
         suites.push(suites::python_tests(
             interrupt,
             &tools.venv,
             &format!("end to end on {store}"),
             &["-m", "pytest", "--quiet", "-p", "no:cacheprovider", "tests/e2e"],
-            &[("MLGATE_TEST_STORE", store.to_owned()), ("MLGATE_TEST_XTASK", xtask.clone())],
+            &environment,
             &scratch,
         )?);
     }
