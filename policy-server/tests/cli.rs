@@ -235,6 +235,39 @@ fn explain_reads_a_request_as_the_filter_does() {
     assert!(!mlgate.path().join("mlgate.db").exists(), "neither opens a store");
 }
 
+#[test]
+fn a_token_is_created_with_scopes_and_an_end_listed_and_revoked() {
+    let mlgate = Mlgate::new();
+    mlgate.ok(&["user", "create", "ci", "--service-account"]);
+    let scopes = ["token", "create", "ci", "nightly", "--scopes", "read,experiment:12"];
+    let created = mlgate.json(&[&scopes[..], &["--expires", "12h"]].concat());
+    let secret = created["token"].as_str().unwrap();
+    assert!(secret.starts_with("mlg_") && secret.len() == 52, "{secret}");
+    let listed = mlgate.json(&["token", "list", "--user", "ci"]);
+    let token = &listed[0];
+    assert_eq!(token["scopes"], serde_json::json!(["read", "experiment:12"]));
+    let lifetime = token["expires_at"].as_i64().unwrap() - token["created_at"].as_i64().unwrap();
+    assert!((12 * 3_600_000 - lifetime).abs() < 60_000, "{lifetime}");
+    assert!(!listed.to_string().contains(secret), "only its beginning is kept");
+    assert!(mlgate.ok(&["token", "list"]).contains("read, experiment:12"));
+    mlgate.ok(&["token", "revoke", &token["id"].to_string()]);
+    assert!(mlgate.ok(&["token", "list"]).contains("revoked"));
+    for wrong in ["reading", "experiment:07", "experiment:*", "read,"] {
+        let ran = mlgate.run(&["token", "create", "ci", "other", "--scopes", wrong]);
+        assert_eq!(ran.code, 2);
+        assert!(ran.err.contains("--scopes") && ran.err.contains("experiment:ID"), "{}", ran.err);
+    }
+}
+
+#[test]
+fn an_unavailable_store_is_said_with_its_cause_once() {
+    let mlgate = Mlgate::new();
+    // Nobody listens on this port.
+    let ran = mlgate.run(&["--store", "postgresql://mlgate@127.0.0.1:1/mlgate", "user", "list"]);
+    assert_eq!(ran.code, 2);
+    assert_eq!(ran.err.matches("refused").count(), 1, "{}", ran.err);
+}
+
 #[cfg(unix)]
 #[test]
 fn the_store_is_readable_by_its_owner_only() {

@@ -21,7 +21,11 @@ fn request(password: &str, workspace: &str) -> pb::AuthorizeRequest {
 fn answer(outcome: pb::Outcome, revision: u64) -> Rc<pb::AuthorizeResponse> {
     Rc::new(pb::AuthorizeResponse {
         outcome: outcome.into(),
-        principal: Some(pb::Principal { username: ALICE.to_owned(), super_admin: false }),
+        principal: Some(pb::Principal {
+            username: ALICE.to_owned(),
+            super_admin: false,
+            scopes: Vec::new(),
+        }),
         ttl_ms: 60_000,
         revision,
         depends_on: vec![user_scope(ALICE)],

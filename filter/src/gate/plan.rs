@@ -53,6 +53,8 @@ pub struct Plan {
     /// In the contract's form, once the response is there.
     pub(super) recorded: Option<Result<Vec<pb::Effect>, ResponseError>>,
     pub(super) username: String,
+    /// Of the credential.
+    pub(super) scopes: Vec<String>,
     pub(super) groups: Vec<String>,
     pub(super) workspace: String,
     pub(super) intent_id: String,
@@ -80,6 +82,7 @@ impl Response {
             effects: operation.effects.clone(),
             recorded: None,
             username: principal.username.clone(),
+            scopes: principal.scopes.clone(),
             groups: policy_client::groups(who),
             workspace: operation.workspace.clone().unwrap_or_default(),
             intent_id: answer.intent_id.clone(),

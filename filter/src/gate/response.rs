@@ -162,6 +162,7 @@ impl Gate {
                     workspace: plan.workspace.clone(),
                     questions,
                     min_revision: plan.revision.max(worker.cache.watermarks.revision()),
+                    scopes: plan.scopes.clone(),
                 };
                 let question = Question {
                     method: Method::Visible,

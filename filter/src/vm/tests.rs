@@ -140,7 +140,11 @@ impl World {
 fn decision(outcome: pb::Outcome) -> pb::AuthorizeResponse {
     pb::AuthorizeResponse {
         outcome: outcome.into(),
-        principal: Some(pb::Principal { username: "alice".to_owned(), super_admin: false }),
+        principal: Some(pb::Principal {
+            username: "alice".to_owned(),
+            super_admin: false,
+            scopes: Vec::new(),
+        }),
         ttl_ms: 60_000,
         revision: 7,
         reason: "test".to_owned(),

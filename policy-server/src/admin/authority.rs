@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use super::Caller;
 use super::answer::Refusal;
 use crate::domain::{Action, Level, Pattern, ResourceType};
-use crate::policy::{self, Check, Grants, Principal, RowKey, RungCheck, Standing};
+use crate::policy::{self, Check, EVERYTHING, Grants, Principal, RowKey, RungCheck, Standing};
 use crate::store::{PrincipalGrants, RoleId, Settings, Store, User};
 
 pub(super) struct Authority<'a> {
@@ -90,7 +90,7 @@ impl<'a> Authority<'a> {
 
     fn holds(&self, workspace: &str, check: Check) -> bool {
         let principal = Principal {
-            ceiling: Level::Manage,
+            reach: &EVERYTHING,
             super_admin: self.caller.super_admin,
             disabled: false,
             grants: &self.grants,
@@ -117,8 +117,7 @@ pub(super) fn level_of(
     ];
     let grants = Grants::new(&principal.grants);
     let disabled = principal.user.as_ref().is_some_and(|user| user.disabled);
-    let subject =
-        Principal { super_admin: false, disabled, ceiling: Level::Manage, grants: &grants };
+    let subject = Principal { super_admin: false, disabled, reach: &EVERYTHING, grants: &grants };
     let permits = |action| {
         let checks = [check(resource, id, action)];
         policy::evaluate(&settings, &subject, workspace, &checks).allowed

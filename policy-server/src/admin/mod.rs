@@ -24,7 +24,8 @@ mod tests;
 use std::sync::Arc;
 
 use crate::credentials::Verifier;
-use crate::domain::{DEFAULT_WORKSPACE, Level};
+use crate::domain::DEFAULT_WORKSPACE;
+use crate::policy::Reach;
 use crate::store::{Actor, Channel, Settings, Store};
 
 pub use self::answer::AdminResponse;
@@ -52,9 +53,8 @@ pub struct Caller {
     /// The credential came as HTTP Basic, so a browser may be caching it: the interface then
     /// offers to log out and to change the password.
     pub basic: bool,
-    /// The highest level that the credential may exercise. Below MANAGE it changes nothing here,
-    /// whosever it is.
-    pub ceiling: Level,
+    /// How far the credential reaches. One that is limited changes nothing here, whosever it is.
+    pub reach: Reach,
 }
 
 /// A call, already canonical.
@@ -133,7 +133,7 @@ async fn route(context: &AdminContext, caller: &Caller, request: &AdminRequest) 
             ));
         }
     };
-    if method != Method::Get && caller.ceiling != Level::Manage {
+    if !within_reach(&caller.reach, method, &call) {
         return Err(Refusal::denied());
     }
     let context = Context {
@@ -148,6 +148,14 @@ async fn route(context: &AdminContext, caller: &Caller, request: &AdminRequest) 
         params: Params::read(method, request),
     };
     context.answer(call).await
+}
+
+/// A credential for less than everything may only look, and one for some experiments only at who
+/// it is: users, roles and permissions are in no experiment.
+fn within_reach(reach: &Reach, method: Method, call: &Call<'_>) -> bool {
+    reach.is_everything()
+        || (method == Method::Get
+            && (reach.experiments().is_none() || matches!(call, Call::CurrentUser)))
 }
 
 /// MLflow's `_get_active_workspace_name`: `default` when workspaces are off, and then nothing

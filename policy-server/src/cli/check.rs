@@ -4,8 +4,8 @@ use serde_json::json;
 
 use super::Session;
 use super::output::Output;
-use crate::domain::{Action, DEFAULT_WORKSPACE, Level, ResourceType};
-use crate::policy::{Check, Grants, Principal, RowKey, RungCheck, evaluate};
+use crate::domain::{Action, DEFAULT_WORKSPACE, ResourceType};
+use crate::policy::{Check, EVERYTHING, Grants, Principal, RowKey, RungCheck, evaluate};
 
 pub(super) const AFTER_HELP: &str = "\
 ACTION is read, use, update, delete or manage.
@@ -42,7 +42,7 @@ pub(super) async fn run(session: &Session, args: Args) -> anyhow::Result<Output>
     let principal = Principal {
         super_admin: found.user.as_ref().is_some_and(|user| user.is_admin),
         disabled: found.user.as_ref().is_some_and(|user| user.disabled),
-        ceiling: Level::Manage,
+        reach: &EVERYTHING,
         grants: &grants,
     };
     let key = match args.id.as_str() {

@@ -76,7 +76,7 @@ fn together(one: Level, other: Level) -> Level {
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
     #[error("cannot read the database: {0}")]
-    Database(#[from] sqlx::Error),
+    Database(sqlx::Error),
     #[error("cannot read {place}: {why}")]
     File { place: String, why: std::io::Error },
     /// Guessing could open what is closed.
@@ -84,6 +84,13 @@ pub enum ImportError {
     Unclear { what: String, why: String },
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+// By hand, so that the cause is no `source`: it is in the message already.
+impl From<sqlx::Error> for ImportError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Database(error)
+    }
 }
 
 impl ImportError {

@@ -2,6 +2,7 @@
 
 use super::check::{Check, Fact, RungCheck, Standing};
 use super::grants::{Deciding, Grants, RowKey, WorkspaceGrants};
+use super::reach::Reach;
 use crate::domain::{Action, DEFAULT_WORKSPACE, Level, ResourceType};
 
 /// The policy-wide settings that decisions depend on.
@@ -20,9 +21,8 @@ pub struct Settings {
 pub struct Principal<'a> {
     pub super_admin: bool,
     pub disabled: bool,
-    /// The highest level that the credential may exercise, whatever is granted; MANAGE does not
-    /// limit. Binds super admins too.
-    pub ceiling: Level,
+    /// How far the credential reaches, whatever is granted.
+    pub reach: &'a Reach,
     pub grants: &'a Grants,
 }
 
@@ -158,7 +158,7 @@ impl Evaluation<'_> {
             Check::Fact(fact @ (Fact::Absent | Fact::Present), holds) => {
                 about_object(*fact, *holds)
             }
-            _ if !self.within_ceiling(check) => Decision::deny(Reason::CredentialScope),
+            _ if !self.within_reach(check) => Decision::deny(Reason::CredentialScope),
             _ if self.principal.super_admin => Decision::allow(Reason::SuperAdmin),
             Check::Unresolved => Decision::deny(Reason::UnknownObject),
             Check::Missing => Decision::deny(Reason::NotFound),
@@ -172,16 +172,16 @@ impl Evaluation<'_> {
 
     /// Whether the credential itself reaches as far as what is checked. Where it is not known what
     /// a passed check permits, the credential must not be limited to reading.
-    fn within_ceiling(&self, check: &Check) -> bool {
-        let ceiling = self.principal.ceiling;
+    fn within_reach(&self, check: &Check) -> bool {
+        let reach = self.principal.reach;
         match check {
-            Check::Ladder { rungs, .. } => rungs.iter().all(|rung| ceiling.permits(rung.action)),
-            Check::Floor(action) => ceiling.permits(*action),
+            Check::Ladder { rungs, .. } => reach.covers(rungs),
+            Check::Floor(action) => reach.permits_action_anywhere(*action),
             Check::Standing(Standing::Authenticated) | Check::Fact(Fact::Myself, _) => true,
             Check::Standing(Standing::WorkspaceCreate) | Check::Fact(..) | Check::Unresolved => {
-                ceiling >= Level::Edit
+                reach.permits_anywhere(Level::Edit)
             }
-            Check::Standing(_) => ceiling >= Level::Manage,
+            Check::Standing(_) => reach.permits_anywhere(Level::Manage),
             Check::Missing => true,
             // Their parts are checked one by one.
             Check::AnyOf(_) | Check::AllOf(_) => true,

@@ -7,6 +7,7 @@ mod check;
 mod describe;
 mod evaluate;
 mod grants;
+mod reach;
 
 #[cfg(test)]
 mod properties;
@@ -16,3 +17,4 @@ mod table;
 pub use check::{Check, Fact, RungCheck, Standing};
 pub use evaluate::{Decision, Principal, Reason, Settings, evaluate};
 pub use grants::{Deciding, Grants, RowKey, WorkspaceGrants};
+pub use reach::{EVERYTHING, Reach, TokenScope};

@@ -85,7 +85,7 @@ fn workspace() -> impl Strategy<Value = &'static str> {
 fn decide(settings: &Settings, rows: &[Grant], workspace: &str, check: &Check) -> Decision {
     let grants = Grants::new(rows);
     let principal =
-        Principal { super_admin: false, disabled: false, ceiling: Level::Manage, grants: &grants };
+        Principal { super_admin: false, disabled: false, reach: &EVERYTHING, grants: &grants };
     evaluate(settings, &principal, workspace, std::slice::from_ref(check))
 }
 

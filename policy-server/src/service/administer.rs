@@ -39,7 +39,7 @@ impl Decider {
             username: who.username,
             groups: who.groups,
             basic: who.method == Method::Password,
-            ceiling: who.ceiling,
+            reach: who.reach,
         };
         let request = AdminRequest {
             method: request.method,

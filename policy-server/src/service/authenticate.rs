@@ -12,8 +12,8 @@ use crate::contract::{Subject, VerifiedIdentity, subject};
 use crate::credentials::{
     Busy, Network, PasswordHash, Remembered, Throttle, Token, Verifier, hash_new,
 };
-use crate::domain::Level;
 use crate::metrics::Reuse;
+use crate::policy::{EVERYTHING, Reach};
 use crate::store::{Actor, Channel, Millis, NewUser, StoreError, scope};
 
 /// Longest username, in bytes; as the store has it.
@@ -37,8 +37,8 @@ pub struct Authenticated {
     pub username: String,
     pub groups: Vec<String>,
     pub principal: Arc<PrincipalSnapshot>,
-    /// The highest level that the credential may exercise.
-    pub ceiling: Level,
+    /// How far the credential reaches.
+    pub reach: Reach,
     /// When the credential ends.
     pub expires_at: Option<Millis>,
     pub method: Method,
@@ -195,7 +195,7 @@ impl Authenticator {
             username: username.to_owned(),
             groups: Vec::new(),
             principal,
-            ceiling: Level::Manage,
+            reach: EVERYTHING.clone(),
             expires_at: None,
             method: Method::Password,
         })
@@ -251,7 +251,8 @@ impl Authenticator {
         if !named || !found.is_valid_at(now_millis()) {
             return Err(wrong(depends_on));
         }
-        let Some(ceiling) = ceiling(&found.scopes) else { return Err(wrong(depends_on)) };
+        // A scope that is not understood makes the token useless.
+        let Some(reach) = Reach::parse(&found.scopes) else { return Err(wrong(depends_on)) };
         let principal = self.snapshots.principal(&found.username, &[]).await?;
         if principal.user.is_none() || principal.disabled() {
             return Err(wrong(depends_on));
@@ -263,7 +264,7 @@ impl Authenticator {
             username: found.username,
             groups: Vec::new(),
             principal,
-            ceiling,
+            reach,
             expires_at: found.expires_at,
             method: Method::Token,
         })
@@ -297,7 +298,7 @@ impl Authenticator {
             username: username.to_owned(),
             groups: identity.groups.clone(),
             principal,
-            ceiling: Level::Manage,
+            reach: EVERYTHING.clone(),
             expires_at: Some(expires_at),
             method: Method::Jwt,
         })
@@ -335,38 +336,7 @@ impl Authenticator {
     }
 }
 
-/// A token without scopes may do what its owner may; else the highest scope counts, and one that
-/// is not understood makes the token useless.
-fn ceiling(scopes: &[String]) -> Option<Level> {
-    let level = |scope: &String| match scope.as_str() {
-        "read" => Some(Level::Read),
-        "use" => Some(Level::Use),
-        "edit" => Some(Level::Edit),
-        "manage" => Some(Level::Manage),
-        _ => None,
-    };
-    if scopes.is_empty() {
-        return Some(Level::Manage);
-    }
-    scopes.iter().map(level).collect::<Option<Vec<_>>>()?.into_iter().max()
-}
-
 pub fn now_millis() -> Millis {
     let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Millis::try_from(elapsed.as_millis()).unwrap_or(Millis::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_scope_that_is_not_understood_makes_a_token_useless() {
-        let scopes =
-            |names: &[&str]| -> Vec<String> { names.iter().map(|&name| name.to_owned()).collect() };
-        assert_eq!(ceiling(&[]), Some(Level::Manage));
-        assert_eq!(ceiling(&scopes(&["read"])), Some(Level::Read));
-        assert_eq!(ceiling(&scopes(&["read", "edit"])), Some(Level::Edit));
-        assert_eq!(ceiling(&scopes(&["read", "experiments:7"])), None);
-    }
 }

@@ -13,7 +13,7 @@ use super::snapshot::{PrincipalSnapshot, Snapshots};
 use crate::admin::AdminContext;
 use crate::contract as pb;
 use crate::domain::{Action, DEFAULT_WORKSPACE, Level, ResourceType};
-use crate::policy::{self, Check, Decision, Principal, Reason, RowKey, RungCheck, evaluate};
+use crate::policy::{self, Check, Decision, Principal, Reach, Reason, RowKey, RungCheck, evaluate};
 use crate::resolver::Resolver;
 use crate::store::{Author, StoreError, scope};
 
@@ -36,7 +36,7 @@ pub(super) struct Situation<'a> {
     pub principal: &'a PrincipalSnapshot,
     pub settings: policy::Settings,
     pub workspace: &'a str,
-    pub ceiling: Level,
+    pub reach: &'a Reach,
 }
 
 impl Situation<'_> {
@@ -44,20 +44,25 @@ impl Situation<'_> {
         let principal = Principal {
             super_admin: self.principal.super_admin(),
             disabled: self.principal.disabled(),
-            ceiling: self.ceiling,
+            reach: self.reach,
             grants: &self.principal.grants,
         };
         evaluate(&self.settings, &principal, self.workspace, checks)
     }
 
-    /// Nothing restricts a super admin, nor the administrator of this workspace.
+    /// Nothing restricts a super admin, nor the administrator of this workspace, unless their
+    /// credential is for some experiments only.
     pub fn unrestricted(&self) -> bool {
-        self.principal.super_admin()
-            || self
-                .principal
-                .grants
-                .in_workspace(self.workspace)
-                .is_some_and(policy::WorkspaceGrants::administers)
+        let grants = self.principal.grants.in_workspace(self.workspace);
+        self.reach.experiments().is_none()
+            && (self.principal.super_admin()
+                || grants.is_some_and(policy::WorkspaceGrants::administers))
+    }
+
+    /// A super admin passes every check, so that nothing need be looked up for them; with a
+    /// credential for some experiments, it must be known what belongs to these.
+    pub fn passes_everything(&self) -> bool {
+        self.principal.super_admin() && self.reach.experiments().is_none()
     }
 
     pub fn denies(&self, resource: ResourceType) -> bool {
@@ -122,16 +127,17 @@ impl Decider {
         let settings = self.snapshots.settings().await?;
         response.principal = Some(pb::Principal {
             username: who.username.clone(),
-            super_admin: who.principal.super_admin(),
+            super_admin: who.principal.super_admin() && who.reach.experiments().is_none(),
+            scopes: who.reach.words(),
         });
         let workspace = self.workspace(&settings, &request.workspace).await?;
         let situation =
-            Situation { principal: &who.principal, settings, workspace, ceiling: who.ceiling };
+            Situation { principal: &who.principal, settings, workspace, reach: &who.reach };
         let mut translation = Translation::new(
             &self.resolver,
             self.snapshots.store(),
             &who.username,
-            who.principal.super_admin(),
+            situation.passes_everything(),
             settings.workspaces,
             workspace,
         );
@@ -297,13 +303,13 @@ fn unauthenticated(
         }
         Failure::Disabled { username } => {
             response.depends_on = vec![scope::user(&username)];
-            response.principal = Some(pb::Principal { username, super_admin: false });
+            response.principal = Some(pb::Principal { username, ..pb::Principal::default() });
             response.ttl_ms = milliseconds(FAILURE_REUSE);
             (O::Denied, Reason::Disabled.as_str())
         }
         Failure::Unknown { username } => {
             response.depends_on = vec![scope::user(&username)];
-            response.principal = Some(pb::Principal { username, super_admin: false });
+            response.principal = Some(pb::Principal { username, ..pb::Principal::default() });
             response.ttl_ms = milliseconds(FAILURE_REUSE);
             (O::Denied, "unknown_user")
         }

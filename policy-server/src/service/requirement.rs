@@ -1,23 +1,24 @@
 //! From the contract's requirements to checks that the evaluator understands.
 
+mod artifact;
+mod words;
+
 use std::collections::HashMap;
 use std::time::Duration;
 
+pub use self::words::{action, resource};
+use self::words::{check_id, is_canonical, standing};
 use crate::contract as pb;
-use crate::domain::{Action, ResourceType};
-use crate::policy::{Check, Fact, RowKey, RungCheck, Standing};
+use crate::domain::ResourceType;
+use crate::policy::{Check, Fact, RowKey, RungCheck};
 use crate::resolver::{
-    ArtifactSource, LookupError, ModelKind, Place, Places, Reference, Resolver, Stability, Within,
-    is_below, parse_artifact_uri, stability,
+    LookupError, ModelKind, Place, Places, Reference, Resolver, Stability, stability,
 };
 use crate::store::{Store, StoreError};
 
 const MAX_DEPTH: u32 = 8;
 const MAX_NODES: u32 = 512;
 const MAX_RUNGS: usize = 4;
-
-/// Longest id, in bytes.
-const MAX_ID_BYTES: usize = 2048;
 
 /// Why no checks could be made.
 #[derive(Debug)]
@@ -47,7 +48,8 @@ pub struct Translation<'a> {
     pub resolver: &'a Resolver,
     pub store: &'a Store,
     pub username: &'a str,
-    /// Super admins need no lookups, and so work without a tracking database.
+    /// Super admins need no lookups, and so work without a tracking database; unless their
+    /// credential is for some experiments only.
     pub super_admin: bool,
     pub workspaces: bool,
     pub workspace: &'a str,
@@ -340,66 +342,6 @@ impl<'a> Translation<'a> {
         Ok(Some(RowKey::Id(id.to_owned())))
     }
 
-    /// What a URI is about decides which tiers are asked; the action is that of the last rung.
-    async fn artifact(&mut self, rungs: &[pb::Rung], reference: &Reference) -> Result<Check> {
-        let action = action(rungs.last().map_or(0, |rung| rung.action))?;
-        let tiered = |tier, experiment: String| {
-            let on = |resource, action, key| RungCheck { resource, action, key };
-            let own = RowKey::Id(experiment);
-            let read = on(ResourceType::Experiment, Action::Read, own.clone());
-            let ladder =
-                vec![on(tier, action, RowKey::Every), on(ResourceType::Experiment, action, own)];
-            Check::AllOf(vec![
-                Check::Ladder { rungs: vec![read], explicit_only: false },
-                Check::Ladder { rungs: ladder, explicit_only: false },
-            ])
-        };
-        let (kind, id, within, tier) = match parse_artifact_uri(&reference.id) {
-            ArtifactSource::Undeterminable => return Ok(Check::Unresolved),
-            _ if self.super_admin => return Ok(Check::Unresolved),
-            ArtifactSource::RegisteredModel { name } => {
-                self.note(Stability::Brief(Duration::from_millis(500)));
-                let resource = match self.resolver.model_kind(&name, self.workspace).await? {
-                    ModelKind::Model => ResourceType::RegisteredModel,
-                    ModelKind::Prompt => ResourceType::Prompt,
-                };
-                let rung = RungCheck { resource, action, key: RowKey::Id(name) };
-                return Ok(Check::Ladder { rungs: vec![rung], explicit_only: false });
-            }
-            ArtifactSource::Experiment { id } => {
-                let resource = ResourceType::Experiment;
-                let Some(key) = self.own_id(resource, &id).await? else {
-                    return Ok(Check::Unresolved);
-                };
-                let rung = RungCheck { resource, action, key };
-                return Ok(Check::Ladder { rungs: vec![rung], explicit_only: false });
-            }
-            ArtifactSource::Run { id, within } => {
-                (pb::ReferenceKind::RunId, id, within, ResourceType::Run)
-            }
-            ArtifactSource::LoggedModel { id, within } => {
-                (pb::ReferenceKind::LoggedModelId, id, within, ResourceType::LoggedModel)
-            }
-        };
-        let owner = Reference { kind, id, parent: None };
-        let places = self.places(&owner).await?;
-        let [place] = &*places else { return Ok(Check::Unresolved) };
-        let Some(experiment) = place.experiment.clone() else { return Ok(Check::Unresolved) };
-        let agrees = match within {
-            Within::Anything => true,
-            Within::Experiment(named) => named == experiment,
-            Within::RecordedRoot => self
-                .resolver
-                .artifact_root(kind, &owner.id, self.workspace)
-                .await?
-                .is_some_and(|root| is_below(&reference.id, &root)),
-        };
-        if !agrees || !self.is_here(place.workspace.as_deref()) {
-            return Ok(Check::Unresolved);
-        }
-        Ok(tiered(tier, experiment))
-    }
-
     async fn places(&mut self, reference: &Reference) -> Result<Places> {
         if let Some(known) = self.memo.get(reference) {
             return Ok(known.clone());
@@ -439,69 +381,4 @@ impl<'a> Translation<'a> {
     fn limit_reuse(&mut self, reuse: Duration) {
         self.reuse = Some(self.reuse.map_or(reuse, |known| known.min(reuse)));
     }
-}
-
-fn check_id(id: &str) -> Result<()> {
-    if id.is_empty() || id.len() > MAX_ID_BYTES {
-        return Err(Unresolved::Malformed("an id is empty or over-long"));
-    }
-    Ok(())
-}
-
-fn is_canonical(id: &str) -> bool {
-    id.parse::<u64>().is_ok_and(|number| number.to_string() == id)
-}
-
-pub fn action(value: i32) -> Result<Action> {
-    match pb::Action::try_from(value) {
-        Ok(pb::Action::Read) => Ok(Action::Read),
-        Ok(pb::Action::Use) => Ok(Action::Use),
-        Ok(pb::Action::Update) => Ok(Action::Update),
-        Ok(pb::Action::Delete) => Ok(Action::Delete),
-        Ok(pb::Action::Manage) => Ok(Action::Manage),
-        Ok(pb::Action::NotDenied) => Ok(Action::NotDenied),
-        Ok(pb::Action::Unspecified) | Err(_) => Err(Unresolved::Malformed("unknown action")),
-    }
-}
-
-fn standing(value: i32) -> Result<Standing> {
-    match pb::Standing::try_from(value) {
-        Ok(pb::Standing::Authenticated) => Ok(Standing::Authenticated),
-        Ok(pb::Standing::SuperAdmin) => Ok(Standing::SuperAdmin),
-        Ok(pb::Standing::WorkspaceAdmin) => Ok(Standing::WorkspaceAdmin),
-        Ok(pb::Standing::AnyWorkspaceAdmin) => Ok(Standing::AnyWorkspaceAdmin),
-        Ok(pb::Standing::WorkspaceCreate) => Ok(Standing::WorkspaceCreate),
-        Ok(pb::Standing::Unspecified) | Err(_) => Err(Unresolved::Malformed("unknown standing")),
-    }
-}
-
-/// The domain's type for the contract's, with the two open ones decided by the family.
-pub fn resource(value: i32, family: ModelKind) -> Result<ResourceType> {
-    use pb::ResourceType as P;
-    let model = family == ModelKind::Model;
-    Ok(match P::try_from(value) {
-        Ok(P::Experiment) => ResourceType::Experiment,
-        Ok(P::RegisteredModel) => ResourceType::RegisteredModel,
-        Ok(P::Prompt) => ResourceType::Prompt,
-        Ok(P::Scorer) => ResourceType::Scorer,
-        Ok(P::GatewaySecret) => ResourceType::GatewaySecret,
-        Ok(P::GatewayEndpoint) => ResourceType::GatewayEndpoint,
-        Ok(P::GatewayModelDefinition) => ResourceType::GatewayModelDefinition,
-        Ok(P::McpServer) => ResourceType::McpServer,
-        Ok(P::Workspace) => ResourceType::Workspace,
-        Ok(P::Run) => ResourceType::Run,
-        Ok(P::Trace) => ResourceType::Trace,
-        Ok(P::Assessment) => ResourceType::Assessment,
-        Ok(P::LoggedModel) => ResourceType::LoggedModel,
-        Ok(P::ReviewQueue) => ResourceType::ReviewQueue,
-        Ok(P::RegisteredModelVersion) => ResourceType::RegisteredModelVersion,
-        Ok(P::PromptVersion) => ResourceType::PromptVersion,
-        Ok(P::ScorerVersion) => ResourceType::ScorerVersion,
-        Ok(P::McpServerVersion) => ResourceType::McpServerVersion,
-        Ok(P::ModelOrPrompt) if model => ResourceType::RegisteredModel,
-        Ok(P::ModelOrPrompt) => ResourceType::Prompt,
-        Ok(P::ModelOrPromptVersion) if model => ResourceType::RegisteredModelVersion,
-        Ok(P::ModelOrPromptVersion) => ResourceType::PromptVersion,
-        Ok(P::Unspecified) | Err(_) => return Err(Unresolved::Malformed("unknown resource type")),
-    })
 }

@@ -3,7 +3,7 @@
 use super::authorize::{Situation, listed};
 use super::requirement::{Translation, Unresolved, resource};
 use crate::contract as pb;
-use crate::domain::Action;
+use crate::domain::{Action, ResourceType};
 use crate::policy::{Check, RowKey};
 use crate::resolver::ModelKind;
 
@@ -76,6 +76,14 @@ fn every(scope: &pb::Scope, situation: &Situation<'_>) -> Result<pb::ScopeResult
         let check = Check::Ladder { rungs: vec![own, workspace], explicit_only: false };
         situation.decide(&[check]).allowed
     };
+    if let Some(experiments) = situation.reach.experiments() {
+        if resource == ResourceType::Scorer {
+            return Ok(unlisted);
+        }
+        let ids = experiments.iter().filter(|_| resource == ResourceType::Experiment);
+        let allowed = ids.filter(|id| allows(RowKey::Id((*id).clone()))).cloned().collect();
+        return Ok(pb::ScopeResult { allowed, ..pb::ScopeResult::default() });
+    }
     let others = allows(RowKey::Every);
     let Some(grants) = situation.principal.grants.in_workspace(situation.workspace) else {
         return Ok(pb::ScopeResult { all_but: others, ..pb::ScopeResult::default() });

@@ -54,7 +54,7 @@ pub enum ServeError {
     #[error("cannot watch for signals: {0}")]
     Signals(std::io::Error),
     #[error("reflection: {0}")]
-    Reflection(#[from] tonic_reflection::server::Error),
+    Reflection(tonic_reflection::server::Error),
 }
 
 /// Serves until SIGTERM or SIGINT, then drains.
@@ -91,7 +91,8 @@ pub async fn serve_on(
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(DESCRIPTORS)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        .build_v1()?;
+        .build_v1()
+        .map_err(ServeError::Reflection)?;
     let token = SharedToken::new(config.shared_token.as_ref().map(ExposeSecret::expose_secret));
     let service = PolicyServer::new(PolicyService {
         decider,

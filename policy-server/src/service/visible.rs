@@ -6,8 +6,8 @@ use super::authorize::{Decider, Situation, listed};
 use super::error::Refusal;
 use super::requirement::{Translation, Unresolved, action, resource};
 use crate::contract as pb;
-use crate::domain::{Action, DEFAULT_WORKSPACE, Level};
-use crate::policy::Check;
+use crate::domain::{Action, DEFAULT_WORKSPACE};
+use crate::policy::{Check, Reach};
 use crate::resolver::ModelKind;
 
 const MAX_QUESTIONS: usize = 16;
@@ -41,13 +41,13 @@ impl Decider {
         if !settings.workspaces && workspace != DEFAULT_WORKSPACE {
             return Err(Refusal::Malformed("workspaces are off, and one was named"));
         }
-        let situation =
-            Situation { principal: &principal, settings, workspace, ceiling: Level::Manage };
+        let reach = Reach::parse(&request.scopes).ok_or(Refusal::Malformed("unknown scopes"))?;
+        let situation = Situation { principal: &principal, settings, workspace, reach: &reach };
         let mut translation = Translation::new(
             &self.resolver,
             self.snapshots.store(),
             &request.username,
-            principal.super_admin(),
+            situation.passes_everything(),
             settings.workspaces,
             workspace,
         );

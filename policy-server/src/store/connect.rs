@@ -4,7 +4,7 @@ use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use sqlx::any::AnyPoolOptions;
-use sqlx::{AnyConnection, AnyPool, Executor};
+use sqlx::{AnyConnection, AnyPool, Connection as _, Executor};
 
 use super::error::{Result, StoreError};
 use super::feed::Feed;
@@ -70,15 +70,27 @@ pub(crate) async fn pool(url: &DatabaseUrl, mode: SqliteMode, size: u32) -> Resu
         // A file that belongs to another program keeps its journal mode.
         (DatabaseUrl::Sqlite(_), SqliteMode::ReadOnly) => "PRAGMA busy_timeout = 5000;",
     };
-    let pool = AnyPoolOptions::new()
+    let spelled = url.for_sqlx(mode)?;
+    let opened = AnyPoolOptions::new()
         .max_connections(size)
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .after_connect(move |connection: &mut AnyConnection, _| {
             Box::pin(async move { connection.execute(session).await.map(drop) })
         })
-        .connect(&url.for_sqlx(mode)?)
-        .await?;
-    Ok(pool)
+        .connect(&spelled)
+        .await;
+    match opened {
+        Err(sqlx::Error::PoolTimedOut) => Err(StoreError::Unavailable(why_not(&spelled).await)),
+        opened => Ok(opened?),
+    }
+}
+
+/// A pool tries until its time is over and then says only that. One more try says why.
+async fn why_not(url: &str) -> sqlx::Error {
+    match tokio::time::timeout(ACQUIRE_TIMEOUT, AnyConnection::connect(url)).await {
+        Ok(Err(why)) => why,
+        Ok(Ok(_)) | Err(_) => sqlx::Error::PoolTimedOut,
+    }
 }
 
 async fn migrate(pool: &AnyPool, url: &DatabaseUrl) -> Result<()> {

@@ -35,6 +35,8 @@ impl fmt::Display for Entity {
     }
 }
 
+/// Each message holds its cause, which therefore is no `source`: who prints the chain would print it
+/// twice.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     #[error("{entity} {key} not found")]
@@ -49,11 +51,11 @@ pub enum StoreError {
     #[error("the policy store holds an unreadable {what}: {why}")]
     Unreadable { what: &'static str, why: String },
     #[error("the store's schema could not be brought up to date: {0}")]
-    Migration(#[from] sqlx::migrate::MigrateError),
+    Migration(sqlx::migrate::MigrateError),
     /// The database did not answer, or not in time. A write that failed so may or may not have
     /// been committed when the connection broke during the commit; otherwise nothing was written.
     #[error("the policy store is unavailable: {0}")]
-    Unavailable(#[source] sqlx::Error),
+    Unavailable(sqlx::Error),
 }
 
 impl StoreError {
@@ -82,6 +84,12 @@ impl From<sqlx::Error> for StoreError {
             }
             _ => Self::Unavailable(error),
         }
+    }
+}
+
+impl From<sqlx::migrate::MigrateError> for StoreError {
+    fn from(error: sqlx::migrate::MigrateError) -> Self {
+        Self::Migration(error)
     }
 }
 

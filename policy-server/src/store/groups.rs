@@ -10,6 +10,13 @@ use super::roles::refuse_hidden;
 use super::users::MAX_NAME_BYTES;
 use super::write::{WriteTx, check_name};
 
+const ADD_MEMBER: &str =
+    "INSERT INTO group_members (group_id, user_id) VALUES ($1, $2) ON CONFLICT DO NOTHING";
+const REMOVE_MEMBER: &str = "DELETE FROM group_members WHERE group_id = $1 AND user_id = $2";
+const ADD_ROLE: &str =
+    "INSERT INTO group_roles (group_id, role_id) VALUES ($1, $2) ON CONFLICT DO NOTHING";
+const REMOVE_ROLE: &str = "DELETE FROM group_roles WHERE group_id = $1 AND role_id = $2";
+
 impl Store {
     /// All groups, by name, with their members and roles.
     ///
@@ -89,14 +96,8 @@ impl Store {
         let mut tx = self.begin(actor).await?;
         let user = tx.require_user(username).await?;
         let id = tx.group(group).await?;
-        let added = sqlx::query(
-            "INSERT INTO group_members (group_id, user_id) VALUES ($1, $2) ON CONFLICT DO NOTHING",
-        )
-        .bind(id.0)
-        .bind(user.id.0)
-        .execute(tx.connection())
-        .await?;
-        if added.rows_affected() == 0 {
+        let added = tx.link(ADD_MEMBER, id, user.id.0).await?;
+        if !added {
             let key = format!("{username} of {group}");
             return Err(StoreError::exists(Entity::GroupMember, key));
         }
@@ -116,12 +117,8 @@ impl Store {
         let mut tx = self.begin(actor).await?;
         let user = tx.require_user(username).await?;
         let id = tx.require_group(group).await?;
-        let removed = sqlx::query("DELETE FROM group_members WHERE group_id = $1 AND user_id = $2")
-            .bind(id.0)
-            .bind(user.id.0)
-            .execute(tx.connection())
-            .await?;
-        if removed.rows_affected() == 0 {
+        let removed = tx.link(REMOVE_MEMBER, id, user.id.0).await?;
+        if !removed {
             let key = format!("{username} of {group}");
             return Err(StoreError::not_found(Entity::GroupMember, key));
         }
@@ -163,12 +160,8 @@ impl Store {
     ) -> Result<Committed<()>> {
         let mut tx = self.begin(actor).await?;
         let id = tx.require_group(group).await?;
-        let removed = sqlx::query("DELETE FROM group_roles WHERE group_id = $1 AND role_id = $2")
-            .bind(id.0)
-            .bind(role.0)
-            .execute(tx.connection())
-            .await?;
-        if removed.rows_affected() == 0 {
+        let removed = tx.link(REMOVE_ROLE, id, role.0).await?;
+        if !removed {
             return Err(StoreError::not_found(Entity::GroupRole, format!("{role} of {group}")));
         }
         tx.touch_group(group);
@@ -211,14 +204,14 @@ impl WriteTx<'_> {
 
     /// Whether the group did not have the role before.
     async fn insert_group_role(&mut self, group: GroupId, role: &Role) -> Result<bool> {
-        let added = sqlx::query(
-            "INSERT INTO group_roles (group_id, role_id) VALUES ($1, $2) ON CONFLICT DO NOTHING",
-        )
-        .bind(group.0)
-        .bind(role.id.0)
-        .execute(self.connection())
-        .await?;
-        Ok(added.rows_affected() > 0)
+        self.link(ADD_ROLE, group, role.id.0).await
+    }
+
+    /// Adds or removes a row of a group and a user or a role; whether that changed anything.
+    async fn link(&mut self, statement: &'static str, group: GroupId, id: i64) -> Result<bool> {
+        let done =
+            sqlx::query(statement).bind(group.0).bind(id).execute(self.connection()).await?;
+        Ok(done.rows_affected() > 0)
     }
 
     async fn find_group(&mut self, name: &str) -> Result<Option<GroupId>> {

@@ -10,6 +10,7 @@ use super::model::{Actor, Committed, Millis, StoredToken, TokenId, UserId};
 use super::users::MAX_NAME_BYTES;
 use super::write::check_name;
 use crate::credentials::token::{PREFIX, Token, TokenHash};
+use crate::policy::TokenScope;
 
 /// How much of a token is kept to recognise it by: its mark and 30 of its 256 random bits.
 const SHOWN: usize = PREFIX.len() + 5;
@@ -23,7 +24,8 @@ pub struct NewToken {
     pub username: String,
     /// Unique among the user's tokens that are not revoked.
     pub name: String,
-    pub scopes: Vec<String>,
+    /// None: whatever the user may do.
+    pub scopes: Vec<TokenScope>,
     pub expires_at: Option<Millis>,
 }
 
@@ -77,6 +79,7 @@ impl Store {
     ) -> Result<Committed<(StoredToken, Token)>> {
         check_name("name", &new.name, MAX_NAME_BYTES)?;
         let secret = Token::generate();
+        let scopes: Vec<String> = new.scopes.iter().map(ToString::to_string).collect();
         let prefix = secret.expose().get(..SHOWN).unwrap_or_default();
         let mut tx = self.begin(actor).await?;
         let now = tx.now;
@@ -92,7 +95,7 @@ impl Store {
         .bind(new.name.as_str())
         .bind(hex::encode(secret.hash()))
         .bind(prefix)
-        .bind(json!(new.scopes).to_string())
+        .bind(json!(scopes).to_string())
         .bind(now)
         .bind(new.expires_at)
         .fetch_one(tx.connection())
@@ -107,7 +110,7 @@ impl Store {
             username: user.username,
             name: new.name.clone(),
             prefix: prefix.to_owned(),
-            scopes: new.scopes.clone(),
+            scopes,
             created_at: now,
             expires_at: new.expires_at,
             revoked_at: None,

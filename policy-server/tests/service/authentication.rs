@@ -152,25 +152,6 @@ async fn a_token_works_as_bearer_and_as_password_until_it_is_revoked(place: On) 
 }
 
 on_both_stores! {
-async fn a_scoped_token_of_an_administrator_only_reads(place: On) {
-    let server = fixture(place, &[]).await;
-    let new = NewToken {
-        username: "root".to_owned(),
-        name: "dashboard".to_owned(),
-        scopes: vec!["read".to_owned()],
-        ..NewToken::default()
-    };
-    let (_, secret) = server.store.create_token(&actor(), &new).await.unwrap().value;
-    for (action, expected) in [(Action::Read, Outcome::Allowed), (Action::Update, Outcome::Denied)]
-    {
-        let wanted = vec![experiment("1", action)];
-        let answer = server.request(request(bearer(secret.expose()), wanted)).await;
-        assert_eq!(answer.outcome(), expected, "{action:?}");
-    }
-}
-}
-
-on_both_stores! {
 async fn a_disabled_user_and_a_changed_password_stop_working_at_that_revision(place: On) {
     let server = fixture(place, &[]).await;
     assert_eq!(server.outcome("owner", experiment("1", Action::Read)).await, Outcome::Allowed);

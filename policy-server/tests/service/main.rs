@@ -19,4 +19,5 @@ mod resolution;
 mod rest;
 mod support;
 mod tls;
+mod token_scopes;
 mod watching;

@@ -32,6 +32,7 @@ def running_reference(
     auth_uri=None,
     tracking_uri=None,
     options=(),
+    settings="",
 ):
     """Yields the URL of `mlflow server --app-name basic-auth`; on empty databases if not told of
     others."""
@@ -41,7 +42,7 @@ def running_reference(
         default_permission=default_permission,
         admin=admin,
     )
-    config.write_text(text)
+    config.write_text(text + settings)
     port = free_port()
     command = [python, "-m", "mlflow", "server", "--app-name", "basic-auth"]
     command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1", *options]

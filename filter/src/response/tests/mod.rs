@@ -13,7 +13,11 @@ use crate::requirement::{ResourceType, Scope};
 /// A principal `ann`, with DENY on `*` of these types.
 fn decision(denied: &[ResourceType]) -> pb::AuthorizeResponse {
     pb::AuthorizeResponse {
-        principal: Some(pb::Principal { username: "ann".into(), super_admin: false }),
+        principal: Some(pb::Principal {
+            username: "ann".into(),
+            super_admin: false,
+            scopes: Vec::new(),
+        }),
         denied_tiers: denied.iter().map(|&tier| tier.into()).collect(),
         ..Default::default()
     }

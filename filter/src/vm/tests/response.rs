@@ -130,7 +130,8 @@ fn super_admins_see_the_list_as_it_comes() {
     let mut world = World::new();
     let (request, _) = world.get(SEARCH);
     let token = world.last_token();
-    let principal = Some(pb::Principal { username: "root".to_owned(), super_admin: true });
+    let principal =
+        Some(pb::Principal { username: "root".to_owned(), super_admin: true, scopes: Vec::new() });
     let scopes = vec![pb::ScopeResult { all_but: true, ..pb::ScopeResult::default() }; 4];
     let answer = pb::AuthorizeResponse { principal, scopes, ..decision(pb::Outcome::Allowed) };
     world.answer(token, &answer);

@@ -3,6 +3,7 @@ use serde_json::{Value, json};
 use super::fixture::{World, request};
 use crate::admin::{AdminRequest, Caller};
 use crate::domain::{Level, ResourceType};
+use crate::policy::{EVERYTHING, Reach, TokenScope};
 
 const CREATE: &str = "POST /api/2.0/mlflow/users/create";
 const UPDATE_PASSWORD: &str = "PATCH /api/2.0/mlflow/users/update-password";
@@ -108,15 +109,16 @@ fn from_identity_provider(groups: &[&str]) -> Caller {
         super_admin: false,
         groups: groups.iter().map(|&group| group.to_owned()).collect(),
         basic: false,
-        ceiling: Level::Manage,
+        reach: EVERYTHING.clone(),
     }
 }
 
 #[tokio::test]
 async fn a_credential_that_only_reads_changes_nothing_even_as_an_administrators() {
     let world = World::new().await;
-    for ceiling in [Level::Read, Level::Use, Level::Edit] {
-        let admin = Caller { ceiling, ..world.caller("admin").await };
+    for level in [Level::Read, Level::Use, Level::Edit] {
+        let reach = Reach::of([TokenScope::Level(level)]);
+        let admin = Caller { reach, ..world.caller("admin").await };
         let list = request("GET /api/2.0/mlflow/users/list", json!({}));
         world.send(&admin, list).await.expect(200);
         for call in
@@ -127,6 +129,18 @@ async fn a_credential_that_only_reads_changes_nothing_even_as_an_administrators(
         }
     }
     assert!(!world.store().user("bob").await.unwrap().unwrap().is_admin);
+}
+
+#[tokio::test]
+async fn a_credential_for_one_experiment_is_told_who_it_is_and_nothing_of_others() {
+    let world = World::new().await;
+    let reach = Reach::of([TokenScope::Experiment("7".to_owned())]);
+    let admin = Caller { reach, ..world.caller("admin").await };
+    let current = request("GET /api/2.0/mlflow/users/current", json!({}));
+    world.send(&admin, current).await.expect(200);
+    for call in ["GET /api/2.0/mlflow/users/list", "GET /api/3.0/mlflow/roles/list"] {
+        world.send(&admin, request(call, json!({}))).await.expect(403);
+    }
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::admin::{AdminContext, AdminRequest, AdminResponse, Caller, handle};
 use crate::credentials::{Verifier, VerifierConfig, hash_new};
 use crate::domain::{DEFAULT_WORKSPACE, Level, Pattern, ResourceType};
+use crate::policy::EVERYTHING;
 use crate::store::{Actor, Channel, IfExists, NewUser, Settings, Store};
 
 pub const ADMIN_PASSWORD: &str = "correct-horse-battery";
@@ -120,7 +121,7 @@ impl World {
             super_admin: user.is_some_and(|user| user.is_admin),
             groups: Vec::new(),
             basic: true,
-            ceiling: Level::Manage,
+            reach: EVERYTHING.clone(),
         }
     }
 
