@@ -7,21 +7,36 @@ use mlgate_filter::catalogue::{self, Route, need::Need};
 use mlgate_filter::headers::Headers;
 use mlgate_filter::operation::{BodyNeed, Operation, RawHead};
 use mlgate_filter::refusal::Refusal;
-use mlgate_filter::requirement::{Key, Reference, Requirement, Rung};
+use mlgate_filter::requirement::{Key, Reference, Requirement, Rung, Standing};
 use mlgate_filter::surface::{Reading, SurfaceSettings, read_head};
 use serde_json::{Value, json};
 
 use super::output::Output;
 
+pub(super) const ROUTES_HELP: &str = "\
+UNDER is where MLflow mounts the route: /api for clients, /ajax-api for its web interface. A request
+to any other route needs an administrator. All that is listed under NEEDS must hold; what one
+particular request needs, with its ids, `mlgate explain` tells.";
+
 pub(super) const EXPLAIN_HELP: &str = "\
 Examples:
   mlgate explain GET '/api/2.0/mlflow/runs/get?run_id=0123456789abcdef0123456789abcdef'
   mlgate explain POST /api/2.0/mlflow/experiments/create --body '{\"name\": \"x\"}'
-
   mlgate explain --request-id 6f4d2c1e-… --log decisions.log --log envoy.log
 
+prints, for the first,
+
+  /2.0/mlflow/runs/get
+    needs read on the experiment of run 0123456789abcdef0123456789abcdef
+    needs read on run *, else read on the experiment of run 0123456789abcdef0123456789abcdef
+    forwarded as /api/2.0/mlflow/runs/get?run_id=0123456789abcdef0123456789abcdef
+
+All needs must hold. 'A, else B': a grant on A decides; where there is none, a grant on B; where
+there is none either, default_permission. `mlgate check` asks what a user would get.
+
 Nothing is sent anywhere. With --request-id it tells what the decision log has on that request;
-x-request-id is in every answer's access log, and in MLflow's request. Else the answer holds for a filter with the default path prefixes.";
+x-request-id is in every answer's access log, and in MLflow's request. Else the answer holds for a
+filter with the default path prefixes.";
 
 #[derive(Debug, clap::Args)]
 pub(super) struct ExplainArgs {
@@ -81,7 +96,7 @@ pub(super) fn needs(route: &Route) -> String {
 
 fn need(need: &Need) -> String {
     match need {
-        Need::Standing(standing) => words(standing.as_str_name()),
+        Need::Standing(needed) => standing(*needed).to_owned(),
         Need::Administration => "answered by the policy server".to_owned(),
         Need::On { resource, action, id } => {
             format!("{} on {} {}", words(action.as_str_name()), kind(*resource), id.name)
@@ -191,7 +206,10 @@ fn explained(operation: &Operation) -> Output {
     let scopes: Vec<String> = operation
         .scopes
         .iter()
-        .map(|scope| format!("{} {}", kind(scope.resource), scope.ids.join(", ")))
+        .map(|scope| match scope.ids.as_slice() {
+            [] => format!("every {}", kind(scope.resource)),
+            ids => format!("{} {}", kind(scope.resource), ids.join(", ")),
+        })
         .collect();
     lines.extend(scopes.iter().map(|scope| format!("  cut down to what may be read: {scope}")));
     lines.push(format!("  forwarded as {}", operation.forward.path));
@@ -211,7 +229,7 @@ fn requirement(requirement: &Requirement) -> String {
     match requirement {
         Requirement::Ladder(rungs) => ladder(rungs),
         Requirement::ExplicitLadder(rungs) => format!("{}, by an explicit grant", ladder(rungs)),
-        Requirement::Standing(standing) => words(standing.as_str_name()),
+        Requirement::Standing(needed) => standing(*needed).to_owned(),
         Requirement::Owned(reference) => format!("to have created {}", named(reference)),
         Requirement::Assigned(reference) => format!("to be assigned to {}", named(reference)),
         Requirement::Floor(action) => {
@@ -225,6 +243,17 @@ fn requirement(requirement: &Requirement) -> String {
         Requirement::Present(reference) => format!("that there is a {}", named(reference)),
         Requirement::AnyOf(items) => format!("one of ({})", list(items, " | ")),
         Requirement::AllOf(items) => format!("all of ({})", list(items, " & ")),
+    }
+}
+
+const fn standing(standing: Standing) -> &'static str {
+    match standing {
+        Standing::Authenticated => "a login",
+        Standing::SuperAdmin => "to be an administrator",
+        Standing::WorkspaceAdmin => "to be an administrator of the workspace",
+        Standing::AnyWorkspaceAdmin => "to be an administrator of any workspace",
+        Standing::WorkspaceCreate => "to be let create: with workspaces, USE on the workspace",
+        Standing::Unspecified => "what nobody has",
     }
 }
 

@@ -8,21 +8,26 @@ use crate::domain::{Action, DEFAULT_WORKSPACE, ResourceType};
 use crate::policy::{Check, EVERYTHING, Grants, Principal, RowKey, RungCheck, evaluate};
 
 pub(super) const AFTER_HELP: &str = "\
-ACTION is read, use, update, delete or manage.
-
 Examples:
   mlgate check alice update experiment 12
-  mlgate check idp|bob read registered_model fraud --group data-science
+  mlgate check 'idp|bob' read registered_model fraud --group data-science
 
-This asks about one object of one type, as MLflow's own routes for that type do. What a whole
-request needs, `mlgate explain` tells.
+prints, for instance
+
+  denied (insufficient_grant, by READ on experiment 12)
+
+This asks about one object of one type. A request may need more than one thing: `mlgate explain`
+tells what. A run, trace or logged model without a grant on its own type follows its experiment, so
+ask about that.
 
 Exit codes: 0 allowed, 1 denied, 2 failed.";
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     username: String,
+    /// read, use, update, delete or manage
     action: Action,
+    /// What kind of thing: experiment, registered_model, … (`mlgate grant --help` lists all)
     #[arg(value_name = "TYPE")]
     resource: ResourceType,
     /// The exact id; '*' asks about the type as a whole

@@ -7,32 +7,73 @@ use super::output::Output;
 use crate::domain::{DEFAULT_WORKSPACE, Level, Pattern, ResourceType};
 use crate::store::IfExists;
 
-pub(super) const GRANT_HELP: &str = "\
+/// The words that grants are made of.
+macro_rules! words {
+    ($examples:literal) => {
+        concat!(
+            "\
 TYPE is one of experiment, registered_model, prompt, scorer, gateway_secret, gateway_endpoint,
 gateway_model_definition, mcp_server; or of these, which only take '*': workspace, run, trace,
 assessment, logged_model, review_queue, registered_model_version, prompt_version, scorer_version,
 mcp_server_version.
 
 ID is what MLflow calls the object: an experiment's id, a model's name, EXPERIMENT_ID/NAME of a
-scorer. '*' is every object of the type. Types that are granted by name take patterns.
+scorer. '*' is every object of the type. Models, prompts, scorers and MCP servers also take
+patterns such as 'fraud-*'. Quote it, or the shell reads the '*'.
 
-PERMISSION is READ, USE, EDIT, MANAGE, or DENY, which no other permission outweighs.
+PERMISSION is one of
+  READ     look at it
+  USE      and use it, as one calls a gateway endpoint
+  EDIT     and change it: log runs, register versions
+  MANAGE   and delete it, and let others in
+  DENY     nothing, whatever else is granted
 
+Runs, traces, logged models and the like belong to an experiment and follow what is granted on it;
+a grant on their type ('run', …) speaks instead of it, in every experiment.
+
+",
+            $examples
+        )
+    };
+}
+
+pub(super) const GRANT_HELP: &str = words!(
+    "\
 Examples:
   mlgate grant alice experiment 12 EDIT
   mlgate grant bob registered_model 'fraud-*' READ
   mlgate grant eve run '*' DENY
   mlgate grant carol workspace '*' MANAGE --workspace team-a     administrator of team-a
 
-Granting again replaces the permission.";
+Granting again replaces the permission. To give many people the same, use `mlgate role`."
+);
+
+pub(super) const PERMIT_HELP: &str = words!(
+    "\
+Examples:
+  mlgate role permit readers experiment '*' READ
+  mlgate role permit readers registered_model secret-plans DENY
+  mlgate role permit leads workspace '*' MANAGE --workspace team-a
+
+Permitting again replaces the permission."
+);
+
+pub(super) const REVOKE_HELP: &str = "\
+TYPE and ID as they were granted; `mlgate role list --hidden` shows what everybody has of their own.
+
+Examples:
+  mlgate revoke alice experiment 12
+  mlgate revoke bob registered_model 'fraud-*'
+
+What a role or a group gives stays: see `mlgate role unassign` and `mlgate group remove-member`.";
 
 /// What a grant is on.
 #[derive(Debug, clap::Args)]
 pub(super) struct Object {
-    /// experiment, registered_model, … (see below, or `mlgate grant --help`)
+    /// What kind of thing: experiment, registered_model, … (`mlgate grant --help` lists all)
     #[arg(value_name = "TYPE")]
     resource: ResourceType,
-    /// An exact id, '*', or a pattern such as 'team-a-*'
+    /// An exact id, '*' for all, or a pattern such as 'team-a-*'
     #[arg(value_name = "ID")]
     id: String,
     /// Take ID literally, even with a '*' in it
@@ -65,6 +106,7 @@ pub(super) struct GrantArgs {
     username: String,
     #[command(flatten)]
     object: Object,
+    /// READ, USE, EDIT, MANAGE or DENY
     permission: Level,
     #[command(flatten)]
     workspace: WorkspaceArg,

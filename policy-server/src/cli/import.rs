@@ -28,8 +28,10 @@ MLflow's default_permission is in its basic_auth.ini, not in the database. Witho
 
 Examples:
   mlgate import mlflow --from sqlite:///basic_auth.db
-  mlgate import mlflow --from sqlite:////srv/mlflow/basic_auth.db --default-permission READ --apply
-  mlgate import mlflow --from postgresql://mlflow@db/auth --tracking-uri postgresql://mlflow@db/mlflow")]
+  mlgate import mlflow --from sqlite:////srv/mlflow/basic_auth.db \\
+      --default-permission READ --apply
+  mlgate import mlflow --from postgresql://mlflow@db/auth \\
+      --tracking-uri postgresql://mlflow@db/mlflow")]
     Mlflow {
         /// The auth database as MLflow spells it: sqlite:///relative.db, sqlite:////absolute.db,
         /// postgresql://…
@@ -47,6 +49,9 @@ Examples:
     },
     /// Take over users and passwords from an htpasswd file
     #[command(after_help = "\
+Example:
+  mlgate import htpasswd /etc/nginx/htpasswd
+
 Formats: apr1 (MD5), {SHA}, {SSHA}, sha256-crypt, sha512-crypt, bcrypt. Each password is stored
 as argon2id when its user first logs in. It only shows what it would do until --apply is given.")]
     Htpasswd {

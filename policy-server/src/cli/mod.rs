@@ -41,6 +41,9 @@ and running servers notice what they change.
 
 Exit codes: 0 done (check: allowed), 1 check: denied, 2 failed.";
 
+/// Above the options that all commands have.
+const EVERYWHERE: &str = "Options of every command";
+
 #[derive(Debug, Parser)]
 #[command(
     name = "mlgate",
@@ -52,14 +55,14 @@ Exit codes: 0 done (check: allowed), 1 check: denied, 2 failed.";
 )]
 struct Cli {
     /// TOML file with the server's configuration [env: MLGATE_CONFIG]
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", help_heading = EVERYWHERE)]
     config: Option<PathBuf>,
     /// The policy store: sqlite:PATH or postgresql://USER:PASSWORD@HOST/DATABASE
     /// [env: MLGATE_STORE] [default: sqlite:mlgate.db]
-    #[arg(long, global = true, value_name = "URL")]
+    #[arg(long, global = true, value_name = "URL", help_heading = EVERYWHERE)]
     store: Option<String>,
     /// Print JSON for programs
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = EVERYWHERE)]
     json: bool,
     #[command(subcommand)]
     command: Command,
@@ -82,6 +85,7 @@ enum Command {
     #[command(after_help = grant::GRANT_HELP)]
     Grant(grant::GrantArgs),
     /// Take away a permission that `grant` gave
+    #[command(after_help = grant::REVOKE_HELP)]
     Revoke(grant::RevokeArgs),
     /// Ask what would be decided, and by which grant
     #[command(after_help = check::AFTER_HELP)]
@@ -103,6 +107,7 @@ enum Command {
     /// Print users, roles, groups and settings as JSON; without password hashes or tokens
     Export,
     /// Print the routes of MLflow that the gate knows, and what each needs
+    #[command(after_help = catalogue::ROUTES_HELP)]
     Routes,
     /// Tell what one request to MLflow needs, or why one was refused
     #[command(after_help = catalogue::EXPLAIN_HELP)]

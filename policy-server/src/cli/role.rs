@@ -5,7 +5,7 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::Session;
-use super::grant::{Object, WorkspaceArg};
+use super::grant::{Object, PERMIT_HELP, WorkspaceArg};
 use super::output::Output;
 use crate::domain::Level;
 use crate::store::{Entity, Role, RolePermission, StoreError};
@@ -52,10 +52,12 @@ Examples:
         workspace: WorkspaceArg,
     },
     /// Let a role permit (or, with DENY, forbid) something; replaces what it said before
+    #[command(after_help = PERMIT_HELP)]
     Permit {
         role: String,
         #[command(flatten)]
         object: Object,
+        /// READ, USE, EDIT, MANAGE or DENY
         permission: Level,
         #[command(flatten)]
         workspace: WorkspaceArg,

@@ -23,14 +23,21 @@ Settings:
   workspaces                       true when MLflow runs with workspaces
   grant_default_workspace_access   true: with workspaces, default_permission counts in the
                                    workspace 'default'
-  reserved_username_prefixes       the username prefix of each identity provider, separated by commas:
-                                   no user with such a name gets or uses a password
-  creation_names                   TYPE=PATTERN, separated by commas: what is created or renamed must
-                                   fit a pattern of its type, if there is one; * is any text, {user}
-                                   the creator's name
-  creation_groups                  GROUP=LEVEL, separated by commas: what a member creates, the whole
-                                   group gets this level on")]
-    Set { name: String, value: String },
+  reserved_username_prefixes       the username prefixes of identity providers, with commas
+                                   between: no user with such a name gets or uses a password
+  creation_names                   TYPE=PATTERN, with commas between: what is created or renamed
+                                   must fit a pattern of its type, if there is one; * is any text,
+                                   {user} the creator's name
+  creation_groups                  GROUP=LEVEL, with commas between: what a member creates, the
+                                   whole group gets this level on
+
+Example:
+  mlgate settings set default_permission READ")]
+    Set {
+        /// One of the settings below
+        name: String,
+        value: String,
+    },
 }
 
 #[derive(Debug, clap::Args)]
