@@ -23,6 +23,8 @@ pub enum Check {
     Unresolved,
     /// The same for a name whose absence MLflow tells anybody about.
     Missing,
+    /// As unresolved, but not known to be absent: nobody can say what is referenced.
+    Untold,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

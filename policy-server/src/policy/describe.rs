@@ -29,6 +29,7 @@ impl Display for Check {
             Self::AllOf(checks) => within(f, "all of", checks, " & "),
             Self::Unresolved => f.write_str("an object that is known"),
             Self::Missing => f.write_str("an object that exists"),
+            Self::Untold => f.write_str("an object that MLflow's REST API tells of"),
         }
     }
 }

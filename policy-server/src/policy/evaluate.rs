@@ -49,6 +49,8 @@ pub enum Reason {
     /// A standing or a fact does not hold.
     DoesNotHold,
     UnknownObject,
+    /// What an id belongs to cannot be found out through MLflow's REST API.
+    Untold,
     /// The reference names nothing although something must be there.
     NotFound,
     /// The reference names something although nothing may be there.
@@ -75,6 +77,7 @@ impl Reason {
             Self::NoGrant => "no_grant",
             Self::DoesNotHold => "does_not_hold",
             Self::UnknownObject => "unknown_object",
+            Self::Untold => "needs_tracking_database",
             Self::NotFound => "not_found",
             Self::AlreadyExists => "already_exists",
             Self::Malformed => "malformed",
@@ -161,6 +164,7 @@ impl Evaluation<'_> {
             _ if !self.within_reach(check) => Decision::deny(Reason::CredentialScope),
             _ if self.principal.super_admin => Decision::allow(Reason::SuperAdmin),
             Check::Unresolved => Decision::deny(Reason::UnknownObject),
+            Check::Untold => Decision::deny(Reason::Untold),
             Check::Missing => Decision::deny(Reason::NotFound),
             Check::Fact(Fact::Nameable, false) => Decision::deny(Reason::NameNotAllowed),
             Check::Fact(_, holds) => holding(*holds),
@@ -178,9 +182,10 @@ impl Evaluation<'_> {
             Check::Ladder { rungs, .. } => reach.covers(rungs),
             Check::Floor(action) => reach.permits_action_anywhere(*action),
             Check::Standing(Standing::Authenticated) | Check::Fact(Fact::Myself, _) => true,
-            Check::Standing(Standing::WorkspaceCreate) | Check::Fact(..) | Check::Unresolved => {
-                reach.permits_anywhere(Level::Edit)
-            }
+            Check::Standing(Standing::WorkspaceCreate)
+            | Check::Fact(..)
+            | Check::Unresolved
+            | Check::Untold => reach.permits_anywhere(Level::Edit),
             Check::Standing(_) => reach.permits_anywhere(Level::Manage),
             Check::Missing => true,
             // Their parts are checked one by one.

@@ -53,6 +53,11 @@ pub type Places = Arc<[Place]>;
 pub enum LookupError {
     #[error("MLflow's {source_name} cannot be read: {why}")]
     Unavailable { source_name: &'static str, why: String },
+    /// MLflow's REST API does not say what such an id belongs to; its database would.
+    #[error(
+        "MLflow's REST API does not tell what {kind} belongs to; set tracking_uri to its database"
+    )]
+    Untold { kind: &'static str },
     #[error("neither a tracking database nor a tracking server is configured")]
     Unconfigured,
 }

@@ -2,15 +2,17 @@
 //!
 //! MLflow answers for the workspace in the header and for no other, so what is found is there.
 
+mod places;
+
 use std::time::Duration;
 
 use reqwest::{Client, StatusCode, redirect};
 use serde_json::Value;
 use url::Url;
 
-use super::{LookupError, ModelKind, Place, Reference};
+use super::{LookupError, ModelKind, Reference};
 use crate::contract::ReferenceKind;
-use crate::domain::{DEFAULT_WORKSPACE, ResourceType};
+use crate::domain::DEFAULT_WORKSPACE;
 
 pub const NAME: &str = "REST API";
 
@@ -45,93 +47,6 @@ impl Rest {
             .build()
             .map_err(unavailable)?;
         Ok(Self { root, client })
-    }
-
-    /// See [`super::Resolver::locate`].
-    ///
-    /// # Errors
-    /// `LookupError`.
-    pub async fn locate(
-        &self,
-        reference: &Reference,
-        workspace: &str,
-    ) -> Result<Vec<Place>, LookupError> {
-        use ReferenceKind as K;
-        let id = reference.id.as_str();
-        let parent = reference.parent.as_deref().unwrap_or_default();
-        let (path, query, pointer): (&[&str], &[(&str, &str)], _) = match reference.kind {
-            K::TraceId => return self.trace(id, workspace).await,
-            K::EvaluationDatasetId => return self.dataset(id, workspace).await,
-            K::GatewayEndpointName => {
-                let path = ["3.0", "mlflow", "gateway", "endpoints", "get"];
-                let answer = self.get(&path, &[("name", id)], workspace).await?;
-                let of = ResourceType::GatewayEndpoint;
-                return Ok(named(answer, "/endpoint/endpoint_id", of, workspace));
-            }
-            K::GatewaySecretName => {
-                let path = ["3.0", "mlflow", "gateway", "secrets", "get"];
-                let answer = self.get(&path, &[("secret_name", id)], workspace).await?;
-                let of = ResourceType::GatewaySecret;
-                return Ok(named(answer, "/secret/secret_id", of, workspace));
-            }
-            K::RunId => {
-                (&["2.0", "mlflow", "runs", "get"], &[("run_id", id)], "/run/info/experiment_id")
-            }
-            K::LoggedModelId => {
-                (&["2.0", "mlflow", "logged-models", id], &[], "/model/info/experiment_id")
-            }
-            K::ExperimentName => (
-                &["2.0", "mlflow", "experiments", "get-by-name"],
-                &[("experiment_name", id)],
-                "/experiment/experiment_id",
-            ),
-            K::IssueId => (&["3.0", "mlflow", "issues", id], &[], "/issue/experiment_id"),
-            K::LabelSchemaId => (
-                &["3.0", "mlflow", "label-schemas", "get"],
-                &[("schema_id", id)],
-                "/label_schema/experiment_id",
-            ),
-            K::LabelSchemaName => (
-                &["3.0", "mlflow", "label-schemas", "get-by-name"],
-                &[("experiment_id", parent), ("name", id)],
-                "/label_schema/experiment_id",
-            ),
-            K::ReviewQueueId => (
-                &["3.0", "mlflow", "review-queues", "get"],
-                &[("queue_id", id)],
-                "/review_queue/experiment_id",
-            ),
-            K::ReviewQueueName => (
-                &["3.0", "mlflow", "review-queues", "get-by-name"],
-                &[("experiment_id", parent), ("name", id)],
-                "/review_queue/experiment_id",
-            ),
-            kind => return Err(untold(kind)),
-        };
-        let answer = self.get(path, query, workspace).await?;
-        Ok(answer.map(|answer| place(&answer, pointer, workspace)).into_iter().collect())
-    }
-
-    async fn trace(&self, id: &str, workspace: &str) -> Result<Vec<Place>, LookupError> {
-        const POINTER: &str = "/trace/trace_info/trace_location/mlflow_experiment/experiment_id";
-        let path = ["3.0", "mlflow", "traces", id];
-        if let Some(answer) = self.get(&path, &[], workspace).await? {
-            return Ok(vec![place(&answer, POINTER, workspace)]);
-        }
-        // MLflow 2.14 to 2.x.
-        let path = ["2.0", "mlflow", "traces", id, "info"];
-        let answer = self.get(&path, &[], workspace).await?;
-        Ok(answer
-            .map(|answer| place(&answer, "/trace_info/experiment_id", workspace))
-            .into_iter()
-            .collect())
-    }
-
-    async fn dataset(&self, id: &str, workspace: &str) -> Result<Vec<Place>, LookupError> {
-        let path = ["3.0", "mlflow", "datasets", id, "experiment-ids"];
-        let Some(answer) = self.get(&path, &[], workspace).await? else { return Ok(Vec::new()) };
-        let ids = answer.get("experiment_ids").and_then(Value::as_array);
-        Ok(ids.into_iter().flatten().map(|id| in_experiment(text(Some(id)), workspace)).collect())
     }
 
     async fn queue(&self, id: &str, workspace: &str) -> Result<Option<Value>, LookupError> {
@@ -249,6 +164,17 @@ impl Rest {
         query: &[(&str, &str)],
         workspace: &str,
     ) -> Result<Option<Value>, LookupError> {
+        self.get_below("api", path, query, workspace).await
+    }
+
+    /// As [`Rest::get`]: some routes are only below the interface's prefix.
+    async fn get_below(
+        &self,
+        prefix: &str,
+        path: &[&str],
+        query: &[(&str, &str)],
+        workspace: &str,
+    ) -> Result<Option<Value>, LookupError> {
         // As one segment each: an id with a slash or a dot must not reach another route.
         if path.iter().any(|segment| matches!(*segment, "" | "." | "..") || segment.contains('/')) {
             return Ok(None);
@@ -257,7 +183,7 @@ impl Rest {
         url.path_segments_mut()
             .map_err(|()| failed("tracking_uri can have no path".to_owned()))?
             .pop_if_empty()
-            .push("api")
+            .push(prefix)
             .extend(path);
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
@@ -287,45 +213,12 @@ async fn body(mut response: reqwest::Response) -> Result<Value, LookupError> {
     serde_json::from_slice(&bytes).map_err(|_| failed("its answer is not JSON".to_owned()))
 }
 
-fn named(
-    answer: Option<Value>,
-    pointer: &str,
-    resource: ResourceType,
-    workspace: &str,
-) -> Vec<Place> {
-    let id = answer.and_then(|answer| text(answer.pointer(pointer)));
-    id.map(|id| Place {
-        experiment: None,
-        workspace: Some(workspace.to_owned()),
-        named: Some((resource, id)),
-    })
-    .into_iter()
-    .collect()
-}
-
-fn place(answer: &Value, pointer: &str, workspace: &str) -> Place {
-    in_experiment(text(answer.pointer(pointer)), workspace)
-}
-
-fn in_experiment(experiment: Option<String>, workspace: &str) -> Place {
-    // MLflow's own id; anything else names no experiment that a grant could be about.
-    let experiment = experiment.filter(|id| super::database::is_decimal(id));
-    Place { experiment, workspace: Some(workspace.to_owned()), named: None }
-}
-
 pub(super) fn text(value: Option<&Value>) -> Option<String> {
     match value? {
         Value::String(text) => Some(text.clone()),
         Value::Number(number) => Some(number.to_string()),
         _ => None,
     }
-}
-
-fn untold(kind: ReferenceKind) -> LookupError {
-    failed(format!(
-        "it does not tell what {} belongs to; set tracking_uri to the database",
-        kind.as_str_name()
-    ))
 }
 
 fn failed(why: String) -> LookupError {

@@ -115,13 +115,16 @@ impl<'a> Translation<'a> {
             Some(C::Owned(reference)) => self.owned(reference).await,
             Some(C::Assigned(reference)) => self.assigned(reference).await,
             Some(C::Absent(reference)) => {
-                let found = !self.places(&self.reference(reference)?).await?.is_empty();
+                // What nobody can say is there may be.
+                let found = self.places(&self.reference(reference)?).await?;
+                let found = found.is_none_or(|places| !places.is_empty());
                 // What is absent now may be there in a moment.
                 self.limit_reuse(Duration::ZERO);
                 Ok(Check::Fact(Fact::Absent, !found))
             }
             Some(C::Present(reference)) => {
-                let found = !self.places(&self.reference(reference)?).await?.is_empty();
+                let found = self.places(&self.reference(reference)?).await?;
+                let found = found.is_some_and(|places| !places.is_empty());
                 Ok(Check::Fact(Fact::Present, found))
             }
             Some(C::Nameable(naming)) => self.nameable(naming).await,
@@ -232,7 +235,7 @@ impl<'a> Translation<'a> {
         if self.super_admin {
             return self.rungs(rungs, explicit_only, None).await;
         }
-        let places = self.places(&reference).await?;
+        let Some(places) = self.places(&reference).await? else { return Ok(Check::Untold) };
         let mut ladders = Vec::with_capacity(places.len());
         for place in places.iter() {
             ladders.push(self.rungs(rungs, explicit_only, Some(place)).await?);
@@ -342,18 +345,25 @@ impl<'a> Translation<'a> {
         Ok(Some(RowKey::Id(id.to_owned())))
     }
 
-    async fn places(&mut self, reference: &Reference) -> Result<Places> {
+    /// `None` where what is asked cannot tell.
+    async fn places(&mut self, reference: &Reference) -> Result<Option<Places>> {
         if let Some(known) = self.memo.get(reference) {
-            return Ok(known.clone());
+            return Ok(Some(known.clone()));
         }
-        let places = self.resolver.locate(reference, self.workspace).await?;
+        let places = match self.resolver.locate(reference, self.workspace).await {
+            Err(error @ LookupError::Untold { .. }) => {
+                tracing::info!(%error, "a request is denied");
+                return Ok(None);
+            }
+            found => found?,
+        };
         if places.is_empty() {
             self.limit_reuse(Duration::ZERO);
         } else {
             self.note(stability(reference.kind));
         }
         self.memo.insert(reference.clone(), places.clone());
-        Ok(places)
+        Ok(Some(places))
     }
 
     /// With workspaces on, what is in another one does not exist here (MLflow's workspace store

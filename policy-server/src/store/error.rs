@@ -50,6 +50,11 @@ pub enum StoreError {
     /// from it.
     #[error("the policy store holds an unreadable {what}: {why}")]
     Unreadable { what: &'static str, why: String },
+    #[error(
+        "the store has migration {version}, which this version of mlgate does not know: a newer one \
+         has written it"
+    )]
+    TooNew { version: i64 },
     #[error("the store's schema could not be brought up to date: {0}")]
     Migration(sqlx::migrate::MigrateError),
     /// The database did not answer, or not in time. A write that failed so may or may not have
@@ -89,7 +94,14 @@ impl From<sqlx::Error> for StoreError {
 
 impl From<sqlx::migrate::MigrateError> for StoreError {
     fn from(error: sqlx::migrate::MigrateError) -> Self {
-        Self::Migration(error)
+        use sqlx::migrate::MigrateError as Error;
+        match error {
+            // Nothing may be decided from what this version cannot read.
+            Error::VersionMissing(version) | Error::VersionTooNew(version, _) => {
+                Self::TooNew { version }
+            }
+            other => Self::Migration(other),
+        }
     }
 }
 

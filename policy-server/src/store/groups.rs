@@ -209,8 +209,7 @@ impl WriteTx<'_> {
 
     /// Adds or removes a row of a group and a user or a role; whether that changed anything.
     async fn link(&mut self, statement: &'static str, group: GroupId, id: i64) -> Result<bool> {
-        let done =
-            sqlx::query(statement).bind(group.0).bind(id).execute(self.connection()).await?;
+        let done = sqlx::query(statement).bind(group.0).bind(id).execute(self.connection()).await?;
         Ok(done.rows_affected() > 0)
     }
 

@@ -1,6 +1,8 @@
 //! Lookups through MLflow's REST API instead of its database.
 
-use mlgate_policy_server::contract::{Action, Outcome, ReferenceKind as K};
+use mlgate_policy_server::contract as pb;
+use mlgate_policy_server::contract::{Action, Outcome, ReferenceKind as K, ResourceType as R};
+use mlgate_policy_server::domain::{Level, ResourceType as Domain};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
@@ -45,6 +47,35 @@ fn answer(line: &str) -> (&'static str, String) {
         "GET /api/3.0/mlflow/datasets/d-1/experiment-ids HTTP/1.1" => {
             r#"{"experiment_ids": ["1"]}"#
         }
+        "GET /api/3.0/mlflow/gateway/guardrails/get?guardrail_id=g-1 HTTP/1.1" => {
+            r#"{"guardrail": {"guardrail_id": "g-1", "scorer": {"experiment_id": 1,
+                "scorer_name": "is it/short", "scorer_version": 2, "scorer_id": "s-1"}}}"#
+        }
+        "GET /api/3.0/mlflow/scorers/online-configs?scorer_ids=s-1 HTTP/1.1" => {
+            r#"{"configs": [{"scorer_id": "s-0", "experiment_id": "2"},
+                {"scorer_id": "s-1", "experiment_id": "1", "sample_rate": 0.1}]}"#
+        }
+        "GET /api/3.0/mlflow/scorers/online-configs?scorer_ids=s-2 HTTP/1.1" => {
+            r#"{"configs": []}"#
+        }
+        "GET /api/3.0/mlflow/gateway/model-definitions/list HTTP/1.1" => {
+            r#"{"model_definitions": [{"model_definition_id": "md-0", "name": "gpt-0"},
+                {"model_definition_id": "md-1", "name": "gpt-1"}]}"#
+        }
+        "GET /api/3.0/mlflow/mcp-servers/endpoints?max_results=1000 HTTP/1.1" => {
+            r#"{"mcp_access_endpoints": [{"id": "e-0", "server_name": "x/y"}],
+                "next_page_token": "a/b"}"#
+        }
+        "GET /api/3.0/mlflow/mcp-servers/endpoints?max_results=1000&page_token=a%2Fb HTTP/1.1" => {
+            r#"{"mcp_access_endpoints": [{"id": "e-1", "server_name": "com.x/tools"}],
+                "next_page_token": null}"#
+        }
+        "GET /ajax-api/3.0/jobs/j-1 HTTP/1.1" => {
+            r#"{"job_id": "j-1", "params": {"experiment_id": "1"}}"#
+        }
+        "GET /api/3.0/mlflow/prompt-optimization/jobs/p-1 HTTP/1.1" => {
+            r#"{"job": {"job_id": "p-1", "experiment_id": "1"}}"#
+        }
         _ => return ("404 Not Found", r#"{"error_code": "RESOURCE_DOES_NOT_EXIST"}"#.to_owned()),
     };
     ("200 OK", found.to_owned())
@@ -66,11 +97,55 @@ async fn ids_lead_to_experiments_through_mlflows_own_api(place: On) {
         (K::TraceId, "tr-1?x=", Outcome::Denied),
         (K::TraceId, "..", Outcome::Denied),
         (K::ExperimentName, "no such", Outcome::NotFound),
-        // What the API does not tell is unknown, not absent.
-        (K::GuardrailId, "g-1", Outcome::Unavailable),
+        (K::GuardrailId, "g-1", Outcome::Allowed),
+        (K::GuardrailId, "g-2", Outcome::Denied),
+        (K::OnlineScoringConfig, "s-1", Outcome::Allowed),
+        (K::OnlineScoringConfig, "s-2", Outcome::Denied),
+        (K::JobId, "j-1", Outcome::Allowed),
+        (K::JobId, "j-2", Outcome::Denied),
+        (K::PromptOptimizationJobId, "p-1", Outcome::Allowed),
     ] {
         let outcome = server.outcome("reader", of(kind, id, Action::Read)).await;
         assert_eq!(outcome, expected, "{kind:?} {id}");
+    }
+}
+}
+
+on_both_stores! {
+async fn ids_lead_to_what_is_granted_by_itself_through_mlflows_own_api(place: On) {
+    let url = mlflow(None).await;
+    let server = fixture(place, &[("tracking_uri", &url)]).await;
+    for (granted, kind, own, id, other) in [
+        (Domain::Scorer, K::GuardrailId, "1/is%20it%2Fshort", "g-1", "g-2"),
+        (Domain::GatewayModelDefinition, K::GatewayModelDefinitionName, "md-1", "gpt-1", "gpt-0"),
+        (Domain::McpServer, K::McpEndpointId, "com.x/tools", "e-1", "e-0"),
+    ] {
+        let asked = |id| {
+            let resource = R::from_str_name(&granted.as_str().to_uppercase()).unwrap();
+            owner(resource, reference(kind, id), Action::Read)
+        };
+        assert_eq!(server.outcome("stranger", asked(id)).await, Outcome::Denied, "{id}");
+        server.grant("stranger", granted, own, Level::Read).await;
+        assert_eq!(server.outcome("stranger", asked(id)).await, Outcome::Allowed, "{id}");
+        assert_eq!(server.outcome("stranger", asked(other)).await, Outcome::Denied, "{other}");
+        assert_eq!(server.outcome("stranger", asked("none")).await, Outcome::Denied);
+    }
+}
+}
+
+on_both_stores! {
+async fn what_the_api_does_not_tell_is_denied_and_counts_as_present(place: On) {
+    let url = mlflow(None).await;
+    let server = fixture(place, &[("tracking_uri", &url)]).await;
+    for kind in [K::AssessmentId, K::ScorerId] {
+        let answer = server.ask("owner", vec![of(kind, "a-1", Action::Read)]).await;
+        assert_eq!(answer.outcome(), Outcome::Denied, "{kind:?}");
+        assert_eq!(answer.reason, "needs_tracking_database");
+        let absent = pb::requirement::Condition::Absent(reference(kind, "a-1"));
+        let answer = server.ask("root", vec![requirement(absent)]).await;
+        assert_eq!(answer.outcome(), Outcome::Denied, "not known to be absent");
+        let answer = server.ask("root", vec![of(kind, "a-1", Action::Read)]).await;
+        assert_eq!(answer.outcome(), Outcome::Allowed);
     }
 }
 }

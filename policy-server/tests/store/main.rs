@@ -4,4 +4,5 @@
 mod behaviour;
 mod history;
 mod scale;
+mod schema;
 mod support;

@@ -58,7 +58,7 @@ impl Translation<'_> {
             }
         };
         let owner = Reference { kind, id, parent: None };
-        let places = self.places(&owner).await?;
+        let Some(places) = self.places(&owner).await? else { return Ok(Check::Untold) };
         let [place] = &*places else { return Ok(Check::Unresolved) };
         let Some(experiment) = place.experiment.clone() else { return Ok(Check::Unresolved) };
         let agrees = match within {
