@@ -8,6 +8,7 @@ use sqlx::any::{AnyPoolOptions, AnyRow};
 use sqlx::{AnyConnection, AnyPool, AssertSqlSafe, Executor, Row};
 use tokio::sync::RwLock;
 
+use super::runs::Runs;
 use super::schema::Schema;
 use super::statement::{Named, Second, Statement, statement, workspace_column};
 use super::{LookupError, ModelKind, Place, Reference, scorer_key};
@@ -35,6 +36,7 @@ pub struct Database {
     pool: AnyPool,
     url: DatabaseUrl,
     schema: RwLock<Option<(Arc<Schema>, Instant)>>,
+    runs: Runs,
 }
 
 impl Database {
@@ -59,7 +61,7 @@ impl Database {
             })
             .connect_lazy(&spelled)
             .map_err(unavailable)?;
-        Ok(Self { pool, url, schema: RwLock::new(None) })
+        Ok(Self { pool, url, schema: RwLock::new(None), runs: Runs::default() })
     }
 
     pub(super) const fn pool(&self) -> &AnyPool {
@@ -93,6 +95,9 @@ impl Database {
         workspace: &str,
     ) -> Result<Vec<Place>, LookupError> {
         let schema = self.schema().await?;
+        if reference.kind == ReferenceKind::RunId {
+            return self.runs.locate(&self.pool, schema, &reference.id).await;
+        }
         if matches!(reference.kind, ReferenceKind::JobId | ReferenceKind::PromptOptimizationJobId) {
             return self.job(&schema, &reference.id).await;
         }

@@ -7,6 +7,7 @@ mod artifact;
 mod database;
 mod incumbent;
 mod rest;
+mod runs;
 mod schema;
 mod statement;
 

@@ -48,7 +48,6 @@ pub fn statement(kind: ReferenceKind, schema: &Schema) -> Option<Statement> {
     use ReferenceKind as K;
     let built = Builder { schema };
     match kind {
-        K::RunId => built.in_experiment("runs", "t.run_uuid = $1"),
         K::TraceId => built.in_experiment("trace_info", "t.request_id = $1"),
         // get_logged_model does not return deleted ones.
         K::LoggedModelId => built
@@ -89,9 +88,24 @@ pub fn statement(kind: ReferenceKind, schema: &Schema) -> Option<Statement> {
             built.gateway("secrets", "secret_id", "secret_name", ResourceType::GatewaySecret)
         }
         K::McpEndpointId => built.mcp_endpoints(),
-        // Read from the job's parameters, and from the URI itself.
-        K::JobId | K::PromptOptimizationJobId | K::ArtifactUri | K::Unspecified => None,
+        // Looked up by the batch; read from the job's parameters, and from the URI itself.
+        K::RunId | K::JobId | K::PromptOptimizationJobId | K::ArtifactUri | K::Unspecified => None,
     }
+}
+
+/// The experiments of as many runs as there are `slots`, each row with its run's id; `None` where
+/// there are no runs.
+pub fn runs(schema: &Schema, slots: usize) -> Option<String> {
+    let workspace = Builder { schema }.experiment_workspace();
+    let places: Vec<String> = (1..=slots).map(|slot| format!("${slot}")).collect();
+    schema.has_table("runs").then(|| {
+        format!(
+            "SELECT CAST(t.experiment_id AS TEXT), {workspace}, t.run_uuid \
+             FROM runs t LEFT JOIN experiments e ON e.experiment_id = t.experiment_id \
+             WHERE t.run_uuid IN ({})",
+            places.join(", ")
+        )
+    })
 }
 
 /// The workspace column, or what stands for it where this MLflow has none.
