@@ -39,7 +39,7 @@ impl Route {
         match self {
             Self::Get => None,
             Self::LogMetric => Some(format!(
-                r#"{{"run_id":"{run}","key":"loss","value":0.25,"timestamp":1700000000000,"step":1}}"#
+                r#"{{"run_id": "{run}", "key": "loss", "value": 0.25, "timestamp": 1700000000000, "step": 1}}"#
             )),
             Self::Search => {
                 Some(format!(r#"{{"experiment_ids":["{experiment}"],"max_results":20}}"#))
