@@ -9,6 +9,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from support.federation import Federation  # noqa: E402
 from support.gate import Demo, Gate, free_port  # noqa: E402
 from support.recorder import Recorder  # noqa: E402
 from support.tokens import IdentityProvider  # noqa: E402
@@ -49,6 +50,14 @@ def gate(tmp_path_factory, store, identity_provider):
     yield gate
     gate.close()
     recorder.close()
+
+
+@pytest.fixture(scope="session")
+def federation(tmp_path_factory, store):
+    """A second gate, with many identity providers; see `support/federation.py`."""
+    federation = Federation(tmp_path_factory.mktemp("federation"), store)
+    yield federation
+    federation.close()
 
 
 @pytest.fixture(scope="session")

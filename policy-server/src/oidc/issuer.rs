@@ -53,7 +53,8 @@ struct Answer {
 
 #[derive(Clone, Copy)]
 struct Attempt {
-    ended: Instant,
+    /// Not its end: what is published from here on may have been missed.
+    begun: Instant,
     result: Outcome,
 }
 
@@ -93,19 +94,20 @@ impl Issuer {
         let mut failures = 0;
         loop {
             self.write().phase = Phase::Asking;
+            let begun = Instant::now();
             let fetched = self.fetcher.fetch().await;
             self.fetches.count(fetched.is_ok());
             let wait = match fetched {
                 Ok(fetched) => {
                     failures = 0;
                     let wait = self.use_for(fetched.fresh_for);
-                    self.take(fetched, &sets);
+                    self.take(fetched, begun, &sets);
                     wait
                 }
                 Err(error) => {
                     failures += 1;
                     let wait = self.back_off(failures);
-                    self.failed(&error, wait);
+                    self.failed(&error, begun, wait);
                     wait
                 }
             };
@@ -116,7 +118,6 @@ impl Issuer {
 
     /// Sleeps, unless a key is wanted and the issuer was not asked lately.
     async fn rest(&self, wait: Duration) {
-        let begun = Instant::now();
         let sleep = tokio::time::sleep(wait);
         tokio::pin!(sleep);
         loop {
@@ -124,11 +125,18 @@ impl Issuer {
                 () = &mut sleep => return,
                 () = self.wanted.notified() => {
                     // Two may have wanted it at once: the second one has its answer already.
-                    if begun.elapsed() >= self.timing.refetch {
+                    if !self.asked_lately() {
                         return;
                     }
                 }
             }
+        }
+    }
+
+    fn asked_lately(&self) -> bool {
+        match self.read().phase {
+            Phase::Asking => true,
+            Phase::Resting(last) => last.begun.elapsed() < self.timing.refetch,
         }
     }
 
@@ -153,7 +161,7 @@ impl Issuer {
         doubled.min(MAX_BACKOFF).min(self.timing.refresh).mul_f64(0.5 + 0.5 * rand::random::<f64>())
     }
 
-    fn take(&self, fetched: Fetched, sets: &watch::Sender<KeySets>) {
+    fn take(&self, fetched: Fetched, begun: Instant, sets: &watch::Sender<KeySets>) {
         let answer = Answer { keys: fetched.keys, at: SystemTime::now() };
         let set = self.set(&answer);
         let mut state = self.write();
@@ -163,7 +171,7 @@ impl Issuer {
             tracing::info!(issuer = self.name(), ?kids, "an issuer's keys are known");
         }
         state.answer = Some(answer);
-        state.phase = Phase::Resting(Attempt { ended: Instant::now(), result: Outcome::Answered });
+        state.phase = Phase::Resting(Attempt { begun, result: Outcome::Answered });
         drop(state);
         sets.send_modify(|sets| {
             let others = sets.iter().filter(|other| other.issuer != set.issuer).cloned();
@@ -171,14 +179,14 @@ impl Issuer {
         });
     }
 
-    fn failed(&self, error: &FetchError, again_in: Duration) {
+    fn failed(&self, error: &FetchError, begun: Instant, again_in: Duration) {
         let mut state = self.write();
         let kept = state.answer.as_ref().map_or("none", |answer| {
             if self.expires_at(answer) > SystemTime::now() { "those known" } else { "expired" }
         });
         tracing::warn!(issuer = self.name(), %error, keys = kept, "an issuer cannot be asked");
         let result = Outcome::Failed { again_in };
-        state.phase = Phase::Resting(Attempt { ended: Instant::now(), result });
+        state.phase = Phase::Resting(Attempt { begun, result });
     }
 
     fn expires_at(&self, answer: &Answer) -> SystemTime {
@@ -199,16 +207,15 @@ impl Issuer {
     pub async fn keys(&self, kid: &str) -> pb::KeysResponse {
         // Before anything is looked at: no attempt that ends from here on is missed.
         let mut attempts = self.attempts.subscribe();
-        match self.next(kid) {
-            Next::Answer => {}
-            Next::Await => {
-                // The sender is ours: there is always a next attempt.
-                let _ = attempts.changed().await;
+        // An attempt that was under way already may have begun before the key was published.
+        for _ in 0..2 {
+            match self.next(kid) {
+                Next::Answer => break,
+                Next::Await => {}
+                Next::Wake => self.wanted.notify_one(),
             }
-            Next::Wake => {
-                self.wanted.notify_one();
-                let _ = attempts.changed().await;
-            }
+            // The sender is ours: there is always a next attempt.
+            let _ = attempts.changed().await;
         }
         self.answer(kid)
     }
@@ -218,7 +225,7 @@ impl Issuer {
         match state.phase {
             _ if self.has(&state, kid) => Next::Answer,
             Phase::Asking => Next::Await,
-            Phase::Resting(last) if last.ended.elapsed() < self.timing.refetch => Next::Answer,
+            Phase::Resting(last) if last.begun.elapsed() < self.timing.refetch => Next::Answer,
             Phase::Resting(_) => Next::Wake,
         }
     }

@@ -389,6 +389,21 @@ fn pushed_keys_count_until_newer_ones_come_or_they_expire() {
 }
 
 #[test]
+fn an_issuer_cannot_name_the_people_of_another_one() {
+    let idp = Idp::new();
+    let mut issuers = idp.issuers();
+    issuers.push(&set(&json!({"keys": [jwk(&idp, "j1")]}).to_string(), 1));
+    // `plain` has no prefix; that of `corp` is `corp:`.
+    for (sub, expected) in [("corp:alice", Err("jwt_username")), ("corp", Ok("corp"))] {
+        let mut claims = with("iss", json!("https://plain.example"));
+        claims["sub"] = json!(sub);
+        let token = raw(&idp, r#"{"alg":"ES256","kid":"j1"}"#, &claims.to_string());
+        let identity = verify(&mut issuers, &token).map(|identity| identity.username);
+        assert_eq!(identity.as_deref().map_err(|reason| *reason), expected, "{sub}");
+    }
+}
+
+#[test]
 fn keys_are_taken_only_for_the_issuer_they_were_fetched_from() {
     let idp = Idp::new();
     let mut issuers = idp.issuers();
