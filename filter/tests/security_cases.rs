@@ -81,7 +81,9 @@ fn needs(operation: &Operation, resource: ResourceType, action: Action, id: &str
 }
 
 use Action::{Delete, Manage, Read, Update, Use};
-use ResourceType::{Experiment, GatewayEndpoint, LoggedModel, ModelOrPrompt, Run, Trace};
+use ResourceType::{
+    Assessment, Experiment, GatewayEndpoint, LoggedModel, ModelOrPrompt, Run, Trace,
+};
 
 // --- spellings that MLflow 3.17.2 was seen to accept ---------------------------------------
 
@@ -559,20 +561,71 @@ fn mirror_headers_are_refused() {
     }
 }
 
+/// What a filter or a sort key reaches, it tells one comparison at a time.
 #[test]
 fn filters_do_not_tell_what_is_denied() {
-    let search = get("/api/2.0/mlflow/model-versions/search?filter=run_id%3D%27x%27").unwrap();
+    let versions = "/api/2.0/mlflow/model-versions/search";
+    for query in ["filter=run_id%3D%27x%27", "filter=RUN_ID+IN+(%27x%27)", "order_by=run_id+DESC"] {
+        let search = get(&format!("{versions}?{query}")).unwrap();
+        assert!(needs(&search, Run, Action::NotDenied, "*"), "{query}");
+    }
+    let models = "/api/2.0/mlflow/logged-models/search";
+    for part in [
+        r#""filter":"attributes.source_run_id = 'x'""#,
+        r#""order_by":[{"field_name":"source_run_id"}]"#,
+        r#""orderBy":[{"fieldName":"attributes.source_run_id"}]"#,
+    ] {
+        let search = post(models, &format!(r#"{{"experiment_ids":["1"],{part}}}"#)).unwrap();
+        assert!(needs(&search, Run, Action::NotDenied, "*"), "{part}");
+    }
+    let issues = r#"{"experiment_id":"1","filter_string":"source_run_id = 'x'"}"#;
+    let search = post("/api/3.0/mlflow/issues/search", issues).unwrap();
     assert!(needs(&search, Run, Action::NotDenied, "*"));
-    let models = post(
-        "/api/2.0/mlflow/logged-models/search",
-        r#"{"experiment_ids":["1"],"filter":"attributes.source_run_id = 'x'"}"#,
-    )
-    .unwrap();
-    assert!(needs(&models, Run, Action::NotDenied, "*"));
-    let traces = post(
+    let plain = get(&format!("{versions}?filter=name%3D%27x%27")).unwrap();
+    assert!(!needs(&plain, Run, Action::NotDenied, "*"), "only what is named");
+}
+
+#[test]
+fn filters_over_traces_need_the_tiers_that_they_name() {
+    let location = r#""locations":[{"mlflow_experiment":{"experiment_id":"1"}}]"#;
+    let ids = r#""experiment_ids":["1"]"#;
+    let (v3, one, two) = (
         "/api/3.0/mlflow/traces/search",
-        r#"{"locations":[{"mlflow_experiment":{"experiment_id":"1"}}],"order_by":["run_id DESC"]}"#,
-    )
-    .unwrap();
-    assert!(needs(&traces, Run, Read, "*"));
+        "/api/3.0/mlflow/traces/calculate-filter-correlation",
+        "/api/3.0/mlflow/traces/metrics",
+    );
+    for (path, body, tier) in [
+        (v3, format!(r#"{{{location},"order_by":["run_id DESC"]}}"#), Run),
+        (v3, format!(r#"{{{location},"filter":"metadata.`mlflow.sourceRun` = 'x'"}}"#), Run),
+        (v3, format!(r#"{{{location},"filter":"metadata.mlflow.modelId = 'x'"}}"#), LoggedModel),
+        (v3, format!(r#"{{{location},"filter":"feedback.good = 'true'"}}"#), Assessment),
+        (v3, format!(r#"{{{location},"filter":"expectation.right = 'x'"}}"#), Assessment),
+        (one, format!(r#"{{{ids},"filter_string1":"run_id = 'x'","filter_string2":"a"}}"#), Run),
+        (
+            one,
+            format!(r#"{{{ids},"filterString1":"a","filterString2":"feedback.x = 'y'"}}"#),
+            Assessment,
+        ),
+        (one, format!(r#"{{{ids},"base_filter":"assessment.x = 'y'"}}"#), Assessment),
+        (two, format!(r#"{{{ids},"view_type":"TRACES","filters":["run_id = 'x'"]}}"#), Run),
+        (
+            two,
+            format!(r#"{{{ids},"view_type":"SPANS","dimensions":["assessment_name"]}}"#),
+            Assessment,
+        ),
+        (two, format!(r#"{{{ids},"view_type":"ASSESSMENTS"}}"#), Assessment),
+        (two, format!(r#"{{{ids},"view_type":"SOMETHING_NEW"}}"#), Assessment),
+        (two, format!("{{{ids}}}"), Assessment),
+    ] {
+        let search = post(path, &body).unwrap();
+        assert!(needs(&search, tier, Read, "*"), "{path} {body}");
+    }
+    let filter = "experiment_ids=1&filter=request_metadata.%60mlflow.sourceRun%60%3D%27x%27";
+    let old = get(&format!("/api/2.0/mlflow/traces?{filter}")).unwrap();
+    assert!(needs(&old, Run, Read, "*"));
+    let plain = format!(r#"{{{location},"filter":"trace.status = 'OK'"}}"#);
+    let plain = post(v3, &plain).unwrap();
+    for tier in [Run, LoggedModel, Assessment] {
+        assert!(!needs(&plain, tier, Read, "*"), "only what is named");
+    }
 }

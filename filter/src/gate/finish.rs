@@ -122,7 +122,10 @@ impl Gate {
     /// Called by the sweep, with this stream as the effective context.
     pub fn on_deadline<H: Host>(&mut self, worker: &mut Worker, host: &H) {
         self.deadline_ms = None;
-        worker.metrics.count(host, Count::Timeouts);
+        // The rest between two attempts is over, which is no timeout.
+        if !self.response.is_resting() {
+            worker.metrics.count(host, Count::Timeouts);
+        }
         match &self.state {
             State::NeedBody(held) if matches!(held.who, Who::AwaitsKeys { body_ended: true }) => {
                 worker.forget(host, self.id);

@@ -116,6 +116,10 @@ impl Response {
     pub fn is_waiting(&self) -> bool {
         matches!(self, Self::Waiting(..))
     }
+
+    pub fn is_resting(&self) -> bool {
+        matches!(self, Self::Waiting(_, Stage::Resting(_)))
+    }
 }
 
 impl Plan {

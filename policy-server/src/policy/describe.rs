@@ -21,7 +21,7 @@ impl Display for Check {
                 Fact::Owned => "to have created it",
                 Fact::Assigned => "to be assigned to it",
                 Fact::Myself => "to be the user that is named",
-                Fact::Nameable => "name permitted",
+                Fact::Nameable => "that the name may be given",
                 Fact::Absent => "that there is none of this name",
                 Fact::Present => "that there is one of this name",
             }),

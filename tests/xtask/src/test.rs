@@ -81,7 +81,12 @@ fn all(interrupt: &Interrupt) -> Result<Vec<Suite>> {
             &scratch,
         )?);
     }
-    suites.push(differential(interrupt, &tools, &xtask, &scratch)?);
+    for (module, name) in [
+        ("differential.crowd", "lists among 500 objects, against MLflow's basic-auth"),
+        ("differential", "differential against MLflow's basic-auth"),
+    ] {
+        suites.push(differential(interrupt, &tools, &xtask, &scratch, module, name)?);
+    }
     Ok(suites)
 }
 
@@ -126,14 +131,16 @@ fn differential(
     tools: &python::Tools,
     xtask: &str,
     scratch: &Path,
+    module: &str,
+    name: &str,
 ) -> Result<Suite> {
-    let work = scratch.join("differential");
+    let work = scratch.join(module);
     let demo = format!("'{xtask}' demo --no-build --profile dev");
     suites::python_tests(
         interrupt,
         &tools.venv,
-        "differential against MLflow's basic-auth",
-        &["-m", "differential", "--work-dir", &work.to_string_lossy(), "--demo", &demo],
+        name,
+        &["-m", module, "--work-dir", &work.to_string_lossy(), "--demo", &demo],
         &[("PYTHONPATH", workspace::root().join("tests/conformance").display().to_string())],
         scratch,
     )
