@@ -53,18 +53,18 @@ pub fn parts(interrupt: &Interrupt, profile: Profile) -> Result<Parts> {
         Profile::Dev => &["-p", "mlgate-policy-server"],
     };
     build(interrupt, "policy server", server)?;
-    wasm_target(interrupt)?;
+    add_target(interrupt, WASM)?;
     let filter = ["--profile", "filter", "--target", WASM];
     build(interrupt, "filter", &[&["-p", "mlgate-filter", "--lib"][..], &filter].concat())?;
     Ok(Parts::built(profile))
 }
 
-/// Adds the standard library of [`WASM`] where it is missing: rustup does so by itself from
-/// `rust-toolchain.toml`, unless told not to (`RUSTUP_AUTO_INSTALL=0`).
-fn wasm_target(interrupt: &Interrupt) -> Result<()> {
+/// Adds the standard library of a target where it is missing. That of [`WASM`] rustup adds by itself
+/// from `rust-toolchain.toml`, unless told not to (`RUSTUP_AUTO_INSTALL=0`).
+pub fn add_target(interrupt: &Interrupt, target: &str) -> Result<()> {
     let library = Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()))
         .current_dir(workspace::root())
-        .args(["--print", "target-libdir", "--target", WASM])
+        .args(["--print", "target-libdir", "--target", target])
         .output()
         .context("cannot ask rustc for its libraries")?;
     if library.status.success()
@@ -72,15 +72,15 @@ fn wasm_target(interrupt: &Interrupt) -> Result<()> {
     {
         return Ok(());
     }
-    eprintln!("  adding the Rust target {WASM} …");
+    eprintln!("  adding the Rust target {target} …");
     let status = interrupt.run(
         Command::new("rustup")
             .current_dir(workspace::root())
-            .args(["target", "add", WASM])
+            .args(["target", "add", target])
             .stdout(std::io::stderr()),
     )?;
     if !status.success() {
-        bail!("the filter needs the Rust target {WASM}: try `rustup target add {WASM}`");
+        bail!("the Rust target {target} is missing: try `rustup target add {target}`");
     }
     Ok(())
 }

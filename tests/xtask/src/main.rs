@@ -1,9 +1,10 @@
-//! Developer commands: `cargo xtask demo`, `cargo xtask test` and `cargo xtask bench`.
+//! Developer commands: `cargo xtask demo`, `test`, `bench` and `dist`.
 
 mod admin;
 mod bench;
 mod compile;
 mod demo;
+mod dist;
 mod envoy;
 mod lifetime;
 mod merge;
@@ -37,12 +38,15 @@ enum Command {
     Test(test::Options),
     /// Compare the gate with the alternatives: CPU time and latency of each, in one run.
     Bench(bench::Options),
+    /// Build what a release consists of, with checksums and a list of its parts.
+    Dist(dist::Options),
 }
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Demo(options) => demo::run(&options).map(|()| ExitCode::SUCCESS),
         Command::Test(options) => test::run(&options),
+        Command::Dist(options) => dist::run(&options).map(|()| ExitCode::SUCCESS),
         Command::Bench(options) => bench::run(&options).map(|()| ExitCode::SUCCESS),
     };
     outcome.unwrap_or_else(|error| {
