@@ -334,19 +334,21 @@ def test_huge_and_deep_tokens_are_refused_and_harm_nobody(federation, issuer, ju
 def test_a_token_is_a_credential_only_where_it_belongs(federation, issuer):
     """Not in the query, not in a cookie, not as a password."""
     token, gate = issuer.token(**MINE), federation.gate
+    assert gate.get(SEARCH, token).status_code == 200, "the control"
+    elsewhere = [
+        (f"{SEARCH}&access_token={token}", {}),
+        (SEARCH, {"Cookie": f"access_token={token}"}),
+        (SEARCH, {"X-Forwarded-Access-Token": token}),
+        (SEARCH, {"Authorization": f"JWT {token}"}),
+        (SEARCH, {"Authorization": token}),
+    ]
+    # What two readers could take for two credentials, or for another one, may also be 400.
+    ambiguous = [f"Bearer {token}, Bearer {token}", f"Bearer {token} {token}", f"Bearer\t{token}"]
     with gate.recorder.silence():
-        for path, headers in [
-            (f"{SEARCH}&access_token={token}", {}),
-            (SEARCH, {"Cookie": f"access_token={token}"}),
-            (SEARCH, {"X-Forwarded-Access-Token": token}),
-            (SEARCH, {"Authorization": f"JWT {token}"}),
-            (SEARCH, {"Authorization": f"Bearer {token}, Bearer {token}"}),
-            (SEARCH, {"Authorization": f"Bearer {token} {token}"}),
-            (SEARCH, {"Authorization": f"Bearer\t{token}"}),
-            (SEARCH, {"Authorization": token}),
-        ]:
+        for path, headers in elsewhere:
             answer = gate.get(path, headers=headers)
-            # A tab makes it a header that two readers would take differently.
-            expected = 400 if "\t" in headers.get("Authorization", "") else 401
-            assert answer.status_code == expected, (path[:60], headers)
+            assert answer.status_code == 401, (path[:60], list(headers))
+        for value in ambiguous:
+            answer = gate.get(SEARCH, headers={"Authorization": value})
+            assert answer.status_code in (400, 401), value[:20]
         assert gate.get(SEARCH, ("ana", token)).status_code == 401
