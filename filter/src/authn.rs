@@ -43,6 +43,10 @@ pub enum Unproven {
     Refused(Unauthenticated),
     /// All is well but for the key, which the policy server may know.
     UnknownKey(UnknownKey),
+    /// Not looked at: more tokens came than are checked in a second.
+    Flood {
+        retry_after_ms: u32,
+    },
 }
 
 impl From<Unauthenticated> for Unproven {

@@ -213,6 +213,9 @@ impl Gate {
         let who = match self.authenticate(worker, host) {
             Ok(who) => Who::Known(who),
             Err(Unproven::Refused(why)) => return self.unauthenticated(worker, host, &why),
+            Err(Unproven::Flood { retry_after_ms }) => {
+                return self.flooded(worker, host, retry_after_ms);
+            }
             Err(Unproven::UnknownKey(key)) => match worker.ask_for_key(host, self.id, &key) {
                 Ok(()) => Who::AwaitsKeys { body_ended: false },
                 Err(why) => return self.keyless(worker, host, &why),

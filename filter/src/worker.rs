@@ -301,7 +301,7 @@ impl Worker {
         match &verified {
             Ok(_) => self.metrics.count(host, Count::JwtVerified),
             Err(Unproven::Refused(_)) => self.metrics.count(host, Count::JwtRefused),
-            Err(Unproven::UnknownKey(_)) => {}
+            Err(Unproven::UnknownKey(_) | Unproven::Flood { .. }) => {}
         }
         verified
     }

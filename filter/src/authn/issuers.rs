@@ -14,10 +14,6 @@ use pb::subject::Kind;
 /// Verified tokens that a worker remembers.
 const REMEMBERED: usize = 1024;
 
-/// Signatures that a worker checks in one second; more are refused unread. A flood of forged
-/// tokens must not starve the requests of others: 4,000 take a fifth of a worker's time.
-const CHECKS_PER_SECOND: u32 = 4_000;
-
 /// Time between two questions of a worker for the keys of one issuer, in ms. In between, what the
 /// policy server said last holds: tokens with invented keys must not become a flood of calls.
 const ASK_AGAIN_MS: u64 = 1_000;
@@ -25,6 +21,7 @@ const ASK_AGAIN_MS: u64 = 1_000;
 #[derive(Debug)]
 pub struct Issuers {
     leeway: u64,
+    checks_per_second: u32,
     issuers: Vec<Known>,
     recognizer: Recognizer,
     /// The tokens themselves are kept nowhere.
@@ -89,6 +86,7 @@ impl Issuers {
         }
         Ok(Self {
             leeway: config.map_or(0, |jwt| jwt.leeway_seconds),
+            checks_per_second: config.map_or(0, |jwt| jwt.checks_per_second),
             issuers,
             recognizer: Recognizer::default(),
             verified: Bounded::new(REMEMBERED),
@@ -221,8 +219,9 @@ impl Issuers {
             self.checks = 0;
         }
         self.checks = self.checks.saturating_add(1);
-        if self.checks > CHECKS_PER_SECOND {
-            return Err(Unauthenticated::bearer("jwt_flood", "too many tokens").into());
+        if self.checks > self.checks_per_second {
+            let left = 1000_u64.saturating_sub(now_ms % 1000);
+            return Err(Unproven::Flood { retry_after_ms: u32::try_from(left).unwrap_or(1000) });
         }
         let signed = Signed { token, text: unverified.text, signature: &unverified.signature, now };
         let verdict = match HostVerifier(host).verify(&signed, unverified.algorithm, key) {

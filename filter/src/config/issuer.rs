@@ -10,6 +10,11 @@ pub struct JwtConfig {
     /// Clock skew that is forgiven on `exp`, `nbf` and `iat`, in s. 0 to 300. Default: 30.
     #[serde(default = "default_leeway")]
     pub leeway_seconds: u64,
+    /// Signatures that a worker checks in one second, 1 to 1,000,000; more tokens are answered with
+    /// 429 unread. A flood of forged tokens must not starve the requests of others: 4,000, the
+    /// default, take a fifth of a worker's time. Tokens that were verified before do not count.
+    #[serde(default = "default_checks")]
+    pub checks_per_second: u32,
     /// At least one; names and issuer strings are unique.
     pub issuers: Vec<Issuer>,
 }
@@ -187,6 +192,10 @@ fn default_leeway() -> u64 {
     30
 }
 
+fn default_checks() -> u32 {
+    4_000
+}
+
 fn default_audience_claims() -> Vec<String> {
     vec!["aud".to_owned()]
 }
@@ -198,6 +207,7 @@ fn default_username_claims() -> Vec<String> {
 impl JwtConfig {
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         range("jwt.leeway_seconds", self.leeway_seconds, 0, 300)?;
+        range("jwt.checks_per_second", self.checks_per_second.into(), 1, 1_000_000)?;
         if self.issuers.is_empty() {
             return Err(invalid(
                 "jwt.issuers",

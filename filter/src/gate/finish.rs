@@ -79,6 +79,17 @@ impl Gate {
         self.refused(worker, host, answer)
     }
 
+    /// A token that nobody had the time to check says nothing about who sent it.
+    pub(super) fn flooded<H: Host>(
+        &mut self,
+        worker: &mut Worker,
+        host: &H,
+        retry_after_ms: u32,
+    ) -> Step {
+        let answer = worker.replies.throttled(retry_after_ms, "jwt_flood");
+        self.refused(worker, host, answer)
+    }
+
     pub(super) fn no_buffer_filter(&self, worker: &Worker) -> Answer {
         log::error!(
             "mlgate: body_mode is buffer_filter, but no envoy.filters.http.buffer follows this filter"

@@ -83,6 +83,9 @@ impl Gate {
         match self.authenticate(worker, host) {
             Ok(who) => Ok(who),
             Err(Unproven::Refused(why)) => Err(self.unauthenticated(worker, host, &why)),
+            Err(Unproven::Flood { retry_after_ms }) => {
+                Err(self.flooded(worker, host, retry_after_ms))
+            }
             Err(Unproven::UnknownKey(key)) => {
                 let refused = worker.key_refused(host, &key);
                 Err(self.keyless(worker, host, &refused))

@@ -10,8 +10,8 @@ const ISSUER: &str = "https://idp.example";
 /// A world with one issuer whose keys the policy server discovers.
 fn world() -> World {
     World::with(
-        r#"{"jwt": {"issuers": [{"name": "idp", "issuer": "https://idp.example",
-            "audiences": ["mlflow"], "algorithms": ["ES256"]}]}}"#,
+        r#"{"jwt": {"checks_per_second": 2, "issuers": [{"name": "idp",
+            "issuer": "https://idp.example", "audiences": ["mlflow"], "algorithms": ["ES256"]}]}}"#,
     )
 }
 
@@ -180,4 +180,28 @@ fn an_unknown_route_learns_first_who_asks() {
     let asked = world.last_token();
     world.answer(asked, &response(&[(&key, "k1")], 0));
     assert_eq!(world.status_of(request), Some(403));
+}
+
+#[test]
+fn more_tokens_than_are_checked_in_a_second_are_429_and_known_ones_pass() {
+    let (mut world, key) = (world(), ES256KeyPair::generate());
+    let (known, forged) = (bearer(&key, "k1"), bearer(&ES256KeyPair::generate(), "k1"));
+    let get = |world: &mut World, token: &str| {
+        let (request, _) = world.start("GET", GET_EXPERIMENT, &[("authorization", token)], true);
+        (request, world.status_of(request))
+    };
+    get(&mut world, &known);
+    let asked = world.last_token();
+    world.answer(asked, &response(&[(&key, "k1")], 0));
+    world.allow();
+    assert_eq!(get(&mut world, &forged).1, Some(401));
+    let (flooded, status) = get(&mut world, &forged);
+    assert_eq!(status, Some(429));
+    let replies = world.host.0.replies.borrow();
+    let (_, reply) = replies.iter().find(|(to, _)| *to == flooded).unwrap();
+    assert!(reply.headers.contains(&("retry-after".to_owned(), "1".to_owned())));
+    drop(replies);
+    assert_eq!(get(&mut world, &known).1, None, "it need not be checked again");
+    world.host.advance(1_000);
+    assert_eq!(get(&mut world, &forged).1, Some(401));
 }
