@@ -134,7 +134,7 @@ impl Cache {
         }
     }
 
-    /// Remembers an answer that was asked for at `asked_ms`, until `not_after_ms` at the latest.
+    /// Remembers an answer that tells the policy of `asked_ms`, until `not_after_ms` at the latest.
     /// Says whether that took a slot that was never used before.
     pub fn store<H: Host>(
         &mut self,

@@ -216,7 +216,8 @@ impl Watch {
                 if let Some(stream) = &mut self.stream {
                     stream.interval_ms = u64::from(heartbeat.interval_ms).clamp(100, 60_000);
                 }
-                watermarks.hear(host, now_ms, heartbeat.revision);
+                let heard_ms = now_ms.saturating_sub(heartbeat.age_ms.into());
+                watermarks.hear(host, heard_ms, heartbeat.revision);
             }
             Event::Reset(reset) => watermarks.reset(host, reset.revision),
             Event::Keys(keys) => self.publish(means, &keys),

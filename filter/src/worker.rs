@@ -378,7 +378,7 @@ impl Worker {
         }
         match (&answered, flight.key) {
             (Answered::Authorized(answer), Some(key)) => {
-                let asked = flight.started_ms;
+                let asked = flight.started_ms.saturating_sub(answer.age_ms.into());
                 if self.cache.store(host, &key, asked, flight.not_after_ms, answer) {
                     self.metrics.slot_used(host);
                 }

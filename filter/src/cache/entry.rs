@@ -13,7 +13,7 @@ const MAX_BYTES: usize = 4096;
 
 #[derive(Debug, Clone)]
 pub struct Entry {
-    /// When the question was sent, in ms since the epoch.
+    /// Whose policy the answer tells: when the question was sent, or before, in ms since the epoch.
     pub asked_ms: u64,
     /// Not used from here on, in ms since the epoch.
     pub expires_ms: u64,

@@ -204,13 +204,13 @@ impl Watermarks {
         });
     }
 
-    /// Everything up to `revision` has been told. Means nothing before the first reset.
-    pub fn hear<H: Host>(&mut self, host: &H, now_ms: u64, revision: u64) {
+    /// Everything up to `revision` has been told; nothing newer existed at `heard_ms`. Means nothing before the first reset.
+    pub fn hear<H: Host>(&mut self, host: &H, heard_ms: u64, revision: u64) {
         self.update_state(host, |state| {
             if state.heard_revision == 0 {
                 return;
             }
-            state.heard_ms = state.heard_ms.max(now_ms);
+            state.heard_ms = state.heard_ms.max(heard_ms);
             state.revision = state.revision.max(revision);
             state.heard_revision = state.heard_revision.max(revision);
         });

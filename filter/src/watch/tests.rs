@@ -75,7 +75,7 @@ fn run(vms: &mut [&mut Vm], milliseconds: u64) {
 }
 
 fn heartbeat(revision: u64) -> Event {
-    Event::Heartbeat(pb::Heartbeat { revision, interval_ms: 1000 })
+    Event::Heartbeat(pb::Heartbeat { revision, interval_ms: 1000, age_ms: 0 })
 }
 
 #[test]
@@ -123,6 +123,17 @@ fn attempts_to_reach_a_dead_server_get_rarer() {
     }
     let attempts = opened(&host).len();
     assert!((15..=80).contains(&attempts), "{attempts} in a minute");
+}
+
+#[test]
+fn a_heartbeat_dates_what_is_known_by_the_store_and_not_by_its_arrival() {
+    let host = Mock::new();
+    let mut vm = Vm::of(&host);
+    run(&mut [&mut vm], 300);
+    vm.hears(Event::Reset(pb::Reset { revision: 5 }));
+    vm.hears(Event::Heartbeat(pb::Heartbeat { revision: 5, interval_ms: 1000, age_ms: 700 }));
+    vm.watermarks.refresh(&host, host.now_ms());
+    assert_eq!(vm.watermarks.heard_ms(), host.now_ms() - 700);
 }
 
 #[test]

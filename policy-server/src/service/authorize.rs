@@ -121,7 +121,9 @@ impl Decider {
     ) -> Result<Option<Grounds>, Interruption> {
         // Read before anything is decided: a change that comes in meanwhile makes the answer
         // older than it is, never newer.
-        response.revision = self.snapshots.at_least(request.min_revision).await?;
+        let standpoint = self.snapshots.standpoint(request.min_revision).await?;
+        response.revision = standpoint.revision;
+        response.age_ms = milliseconds(standpoint.age);
         let address = request.info.as_ref().map_or("", |info| info.client_address.as_str());
         let who = self.authenticator.authenticate(request.subject.as_ref(), address).await?;
         let settings = self.snapshots.settings().await?;
@@ -236,7 +238,7 @@ pub(super) fn listed(resource: ResourceType, id: &str, action: Action) -> [RungC
     ]
 }
 
-fn milliseconds(duration: Duration) -> u32 {
+pub(super) fn milliseconds(duration: Duration) -> u32 {
     u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
 }
 

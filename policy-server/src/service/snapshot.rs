@@ -1,7 +1,7 @@
 //! Principals and settings in memory, as fresh as the change feed.
 
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use moka::future::Cache;
 use tokio::sync::{Mutex, watch};
@@ -14,7 +14,10 @@ use crate::store::{
     Change, ChangesSince, ReservedPrefixes, Store, StoreError, StoredToken, User, scope,
 };
 
-/// Without a word from the store for this long, nothing in memory is used any more.
+/// Without a word from the store for this long, it is asked before anything is answered.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// Without a word from the store for this long, watchers are no longer told how old what they know is.
 const MAX_SILENCE: Duration = Duration::from_secs(5);
 
 /// Changes that are read at a time.
@@ -49,6 +52,13 @@ impl PrincipalSnapshot {
     pub fn disabled(&self) -> bool {
         self.user.as_ref().is_some_and(|user| user.disabled)
     }
+}
+
+/// A revision that is in force, and how long ago it was the newest that existed.
+#[derive(Debug, Clone, Copy)]
+pub struct Standpoint {
+    pub revision: u64,
+    pub age: Duration,
 }
 
 #[derive(Debug)]
@@ -126,10 +136,11 @@ impl Snapshots {
         self.applied.subscribe()
     }
 
-    /// Whether the store has said lately that nothing newer exists than what is applied.
-    pub fn is_current(&self) -> bool {
+    /// When the store last said that nothing newer exists than what is applied, if that was lately.
+    pub fn current_at(&self) -> Option<Instant> {
         let state = self.feed.state();
-        state.confirmed_at.elapsed() < MAX_SILENCE && state.revision <= self.applied()
+        let lately = state.confirmed_at.elapsed() < MAX_SILENCE;
+        (lately && state.revision <= self.applied()).then_some(state.confirmed_at)
     }
 
     /// Changes after the revision; `None` when the history does not reach back.
@@ -161,17 +172,29 @@ impl Snapshots {
     /// `Unavailable`, also when the store has no such revision yet: then this server would answer
     /// from an older state than the one asked for.
     pub async fn at_least(&self, revision: u64) -> Result<u64, StoreError> {
+        self.standpoint(revision).await.map(|standpoint| standpoint.revision)
+    }
+
+    /// The same, with how long ago nothing newer existed.
+    ///
+    /// # Errors
+    /// As of [`Snapshots::at_least`].
+    pub async fn standpoint(&self, revision: u64) -> Result<Standpoint, StoreError> {
         let applied = self.applied();
-        if applied >= revision && self.feed.state().confirmed_at.elapsed() < MAX_SILENCE {
-            return Ok(applied);
+        if applied >= revision
+            && let Some(at) = self.current_at()
+            && at.elapsed() < FRESH
+        {
+            return Ok(Standpoint { revision: applied, age: at.elapsed() });
         }
+        let asked = Instant::now();
         let applied = self.catch_up().await?;
         if applied < revision {
             return Err(StoreError::Unavailable(sqlx::Error::Protocol(format!(
                 "the store is at revision {applied}, but {revision} was asked for"
             ))));
         }
-        Ok(applied)
+        Ok(Standpoint { revision: applied, age: asked.elapsed() })
     }
 
     /// Applies every change that the store has by now.

@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
+use super::authorize::milliseconds;
 use super::error::Refusal;
 use super::snapshot::Snapshots;
 use crate::contract as pb;
@@ -162,11 +163,15 @@ impl Watcher {
 
     /// Says that everything up to now has been sent, if that is known.
     async fn beat(&mut self) -> Result<(), Gone> {
-        if !self.snapshots.is_current() || self.sent != self.snapshots.applied() {
+        let Some(current_at) = self.snapshots.current_at() else { return Ok(()) };
+        if self.sent != self.snapshots.applied() {
             return Ok(());
         }
-        let interval_ms = u32::try_from(self.heartbeat.as_millis()).unwrap_or(u32::MAX);
-        let heartbeat = pb::Heartbeat { revision: self.sent, interval_ms };
+        let heartbeat = pb::Heartbeat {
+            revision: self.sent,
+            interval_ms: milliseconds(self.heartbeat),
+            age_ms: milliseconds(current_at.elapsed()),
+        };
         self.send(pb::watch_event::Event::Heartbeat(heartbeat)).await
     }
 

@@ -33,6 +33,7 @@ async fn a_new_watcher_is_told_to_forget_and_then_that_all_is_said(place: On) {
     assert_eq!(next(&mut stream).await, Event::Reset(pb::Reset { revision }));
     let Event::Heartbeat(heartbeat) = next(&mut stream).await else { panic!("no heartbeat") };
     assert_eq!((heartbeat.revision, heartbeat.interval_ms), (revision, 100));
+    assert!(heartbeat.age_ms < 1_000, "the store has just been asked");
 }
 }
 

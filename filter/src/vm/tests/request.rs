@@ -394,3 +394,18 @@ fn a_chunked_body_gets_its_length_even_in_its_canonical_form() {
     assert_eq!(world.host.request_header("content-length"), Some(body.len().to_string()));
     assert_eq!(world.host.request_header("transfer-encoding"), None);
 }
+
+#[test]
+fn an_answer_that_was_old_when_it_came_is_distrusted_sooner() {
+    let mut world = World::new();
+    world.get(GET_EXPERIMENT);
+    let token = world.last_token();
+    let old = pb::AuthorizeResponse { age_ms: 4_000, ..decision(pb::Outcome::Allowed) };
+    world.answer(token, &old);
+    world.host.advance(900);
+    world.get(GET_EXPERIMENT);
+    assert_eq!(world.calls("Authorize"), 1);
+    world.host.advance(200);
+    world.get(GET_EXPERIMENT);
+    assert_eq!(world.calls("Authorize"), 2);
+}
