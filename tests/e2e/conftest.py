@@ -12,6 +12,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from support.federation import Federation  # noqa: E402
 from support.gate import Demo, Gate, free_port  # noqa: E402
 from support.recorder import Recorder  # noqa: E402
+from support.rig import Rig  # noqa: E402
 from support.tokens import IdentityProvider  # noqa: E402
 
 
@@ -70,6 +71,28 @@ def unique(request):
     """A name for what this test creates."""
     name = request.node.name.removeprefix("test_")
     return "".join(c if c.isalnum() else "-" for c in name)[:80].strip("-")
+
+
+@pytest.fixture(scope="session")
+def session_rig(tmp_path_factory):
+    rig = Rig(tmp_path_factory.mktemp("rig"))
+    yield rig
+    rig.close()
+
+
+@pytest.fixture
+def rig(session_rig):
+    """What may be broken: the next test finds it whole."""
+    session_rig.healthy()
+    return session_rig
+
+
+def pytest_collection_modifyitems(config, items):
+    """The rig always has a Postgres of its own: what uses it need not run for each store."""
+    if os.environ.get("MLGATE_TEST_STORE") == "sqlite":
+        again = [item for item in items if "session_rig" in item.fixturenames]
+        items[:] = [item for item in items if item not in again]
+        config.hook.pytest_deselected(items=again)
 
 
 def pytest_terminal_summary(terminalreporter):

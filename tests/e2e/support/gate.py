@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import importlib.util
 import json
 import os
 import signal
@@ -19,6 +20,11 @@ PASSWORD = "correct horse battery {}"
 def xtask():
     default = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "debug" / "xtask"
     return os.environ.get("MLGATE_TEST_XTASK", str(default))
+
+
+def package(name):
+    """The directory of an installed Python package, which is not imported for it."""
+    return Path(importlib.util.find_spec(name).submodule_search_locations[0])
 
 
 def free_port():
