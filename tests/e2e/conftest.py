@@ -80,6 +80,14 @@ def session_rig(tmp_path_factory):
     rig.close()
 
 
+@pytest.fixture(scope="module")
+def direct_rig(tmp_path_factory):
+    """For measuring: nothing stands between its parts."""
+    rig = Rig(tmp_path_factory.mktemp("direct-rig"), wired=False)
+    yield rig
+    rig.close()
+
+
 @pytest.fixture
 def rig(session_rig):
     """What may be broken: the next test finds it whole."""
@@ -90,7 +98,8 @@ def rig(session_rig):
 def pytest_collection_modifyitems(config, items):
     """The rig always has a Postgres of its own: what uses it need not run for each store."""
     if os.environ.get("MLGATE_TEST_STORE") == "sqlite":
-        again = [item for item in items if "session_rig" in item.fixturenames]
+        rigs = {"session_rig", "direct_rig"}
+        again = [item for item in items if rigs & set(item.fixturenames)]
         items[:] = [item for item in items if item not in again]
         config.hook.pytest_deselected(items=again)
 

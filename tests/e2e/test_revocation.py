@@ -177,9 +177,8 @@ def revoke_again_and_again(rig, kind, lanes):
 
 
 @pytest.fixture(scope="module")
-def measurements(session_rig):
-    rig = session_rig
-    rig.healthy()
+def measurements(direct_rig):
+    rig = direct_rig
     kinds = [kind(rig) for kind in KINDS]
     lanes = [rig.open_lanes(kind.user, kind.text(), PERIOD) for kind in kinds]
     with concurrent.futures.ThreadPoolExecutor(len(kinds)) as threads:

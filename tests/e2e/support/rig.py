@@ -1,5 +1,5 @@
 """The gate at the size at which it is run, without MLflow: one Postgres, two policy servers, two
-Envoys of two workers each, and between all of them networks that can be cut.
+Envoys of two workers each, and, unless it is for measuring, networks between them that can be cut.
 
 Envoy's configuration is the shipped one. In MLflow's place stands an upstream that counts whose
 requests reach it; the policy servers read a small tracking database.
@@ -57,12 +57,13 @@ def request_text(path, authorization, method="GET", body="", address="10.0.0.1")
 
 
 class PolicyServer:
-    def __init__(self, number, directory, store, tracking):
+    def __init__(self, number, directory, store, tracking, wired):
         self.port = free_port()
         self.file = directory / f"policy-server-{number}.toml"
         self.log = open(directory / f"policy-server-{number}.log", "ab")
-        self.store = PostgresWire(store.port)
-        url = f"postgresql://mlgate@127.0.0.1:{self.store.port}/mlgate?sslmode=disable"
+        self.store = PostgresWire(store.port) if wired else None
+        port = self.store.port if wired else store.port
+        url = f"postgresql://mlgate@127.0.0.1:{port}/mlgate?sslmode=disable"
         self.file.write_text(
             f'listen = "127.0.0.1:{self.port}"\nstore = "{url}"\n'
             f'tracking_uri = "sqlite:///{tracking}"\nmax_failures = 1000\n'
@@ -94,7 +95,8 @@ class PolicyServer:
 
     def close(self):
         self.kill()
-        self.store.close()
+        if self.store:
+            self.store.close()
         self.log.close()
 
 
@@ -104,7 +106,7 @@ class Envoy:
     def __init__(self, rig, number, module=WASM, hot=False):
         self.directory = rig.directory
         self.port, self.admin_port = free_port(), free_port()
-        self.wires = [Wire(server.port) for server in rig.servers]
+        self.wires = [Wire(server.port) for server in rig.servers] if rig.wired else []
         self.name = f"envoy-{number}"
         self.settings = rig.settings
         self.configuration = self._configuration(rig, module)
@@ -134,7 +136,7 @@ class Envoy:
         plugin["configuration"]["value"] = json.dumps(self.settings)
         mlflow, policy = configuration["static_resources"]["clusters"]
         mlflow["load_assignment"]["endpoints"][0]["lb_endpoints"] = [endpoint(rig.upstream_port)]
-        endpoints = [endpoint(wire.port) for wire in self.wires]
+        endpoints = [endpoint(peer.port) for peer in self.wires or rig.servers]
         policy["load_assignment"]["endpoints"][0]["lb_endpoints"] = endpoints
         return configuration
 
@@ -192,8 +194,8 @@ class Envoy:
 
 
 class Rig:
-    def __init__(self, directory):
-        self.directory = directory
+    def __init__(self, directory, wired=True):
+        self.directory, self.wired = directory, wired
         self.ready = {"envoy": str(ENVOY)}
         self.identity_provider = IdentityProvider()
         jwt = {**self.identity_provider.plugin_config()["jwt"], "checks_per_second": 100}
@@ -216,7 +218,7 @@ class Rig:
             stack.callback(upstream.kill)
             self.servers = []
             for number in range(2):
-                server = PolicyServer(number, directory, self.postgres, tracking)
+                server = PolicyServer(number, directory, self.postgres, tracking, wired)
                 self.servers.append(closing(stack, server))
             self.envoys = [closing(stack, Envoy(self, number)) for number in range(2)]
             self.lanes = closing(stack, Lanes())
