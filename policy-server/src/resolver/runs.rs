@@ -187,12 +187,13 @@ mod tests {
         writer
             .execute(
                 "CREATE TABLE experiments (experiment_id INTEGER PRIMARY KEY, name TEXT);
-                 CREATE TABLE runs (run_uuid TEXT PRIMARY KEY, experiment_id INTEGER);",
+                 CREATE TABLE runs (run_uuid TEXT PRIMARY KEY, experiment_id INTEGER,
+                                     artifact_uri TEXT);",
             )
             .await
             .unwrap();
         for n in 0..300 {
-            let sql = format!("INSERT INTO runs VALUES ('run-{n}', {})", n % 7);
+            let sql = format!("INSERT INTO runs VALUES ('run-{n}', {}, '')", n % 7);
             writer.execute(sqlx::AssertSqlSafe(sql)).await.unwrap();
         }
         for n in 0..7 {
