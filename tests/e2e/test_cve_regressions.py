@@ -79,6 +79,10 @@ STRANGER = {
         *both("POST", "/3.0/mlflow/label-schemas", json={"experiment_id": "{victim}", "name": "x"}),
         *both("GET", "/3.0/mlflow/label-schemas/list?experiment_id={victim}"),
     ],
+    "CVE-2025-52967": [
+        ("GET", "/ajax-api/2.0/mlflow/gateway-proxy?gateway_path=../../../etc/passwd", {}),
+        ("POST", "/ajax-api/2.0/mlflow/gateway-proxy", {"json": {"gateway_path": "http://127.0.0.1:1/"}}),
+    ],
     "privileged writes": [
         *both("POST", "/2.0/mlflow/webhooks", json={"name": "x", "url": "http://127.0.0.1:1", "events": []}),
         *both("GET", "/2.0/mlflow/webhooks"),
@@ -156,6 +160,14 @@ def test_a_form_on_another_site_cannot_write(acting, gate, who):
 
 def test_hidden_models_are_not_listed(acting, gate):
     """CVE-2026-2734."""
+    version = {"name": acting.model, "source": f"runs:/{acting.run}/model", "run_id": acting.run}
+    made = gate.post("/api/2.0/mlflow/model-versions/create", acting.alice, json=version)
+    assert made.status_code == 200, made.text
+    query = {"query": "{ mlflowSearchModelVersions(input: {}) { modelVersions { name } } }"}
+    assert acting.model in gate.post("/graphql", acting.alice, json=query).text
+    answer = gate.post("/graphql", acting.eve, json=query)
+    assert answer.status_code in (200, 403)
+    assert acting.model not in answer.text
     for path in [
         "/api/2.0/mlflow/model-versions/search",
         "/api/2.0/mlflow/registered-models/search",
@@ -163,6 +175,43 @@ def test_hidden_models_are_not_listed(acting, gate):
         answer = gate.get(path, acting.eve)
         assert answer.status_code in (200, 403)
         assert acting.model not in answer.text
+
+
+@pytest.mark.parametrize("prefix", API)
+@pytest.mark.parametrize("kind", ["secrets", "endpoints", "model-definitions"])
+def test_the_gateways_things_of_others_are_not_listed(acting, gate, kind, prefix):
+    """CVE-2026-3198."""
+    name = f"cve-secret-{prefix.strip('/')}-{kind}"
+    body = {"secret_name": name, "secret_value": {"api_key": "x"}, "provider": "openai"}
+    made = gate.post("/api/3.0/mlflow/gateway/secrets/create", acting.alice, json=body)
+    assert made.status_code == 200, made.text
+    path = f"{prefix}/3.0/mlflow/gateway/{kind}/list"
+    if kind == "secrets":
+        assert name in gate.get(path, acting.alice).text, "its owner sees it"
+    answer = gate.get(path, acting.eve)
+    assert answer.status_code == 200, answer.text
+    assert "cve-secret" not in answer.text
+    assert not any(answer.json().values()), answer.text
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "/etc",
+        "file:///etc",
+        "mlflow-artifacts:/../../etc",
+        "s3://bucket/a#/../../etc",
+        "s3://bucket/a;/../../etc",
+        "s3://bucket/%2e%2e/etc",
+    ],
+)
+def test_a_prompt_tag_does_not_excuse_a_source_outside(acting, gate, source):
+    """CVE-2026-2614: afterwards get-artifact would read from there."""
+    tags = [{"key": "mlflow.prompt.is_prompt", "value": "true"}]
+    body = {"name": acting.model, "source": source, "tags": tags}
+    with gate.recorder.silence():
+        answer = gate.post("/api/2.0/mlflow/model-versions/create", acting.alice, json=body)
+        assert answer.status_code in (400, 403), answer.text
 
 
 def test_an_absent_object_is_answered_like_another_users(acting, gate):
