@@ -25,7 +25,12 @@ impl Method {
             b"HEAD" => Self::Head,
             b"OPTIONS" => Self::Options,
             b"CONNECT" => return Err(Refusal::Unsupported { why: "CONNECT is not proxied" }),
-            _ => return Err(Refusal::invalid("method", "is not one that MLflow serves")),
+            _ => {
+                return Err(Refusal::invalid(
+                    "method",
+                    "is none that MLflow serves, or not in capitals",
+                ));
+            }
         })
     }
 

@@ -27,6 +27,8 @@ FLAGS = [
     "--remote-allow-origins=*",
 ]
 
+AWAITED = {"Document", "Script", "Stylesheet", "XHR", "Fetch"}
+
 
 def find():
     return next((path for name in NAMES if (path := shutil.which(name))), None)
@@ -40,6 +42,11 @@ class Browser:
         self.challenges = 0
         self.console_errors = []
         self.responses = []
+        self.failures = []
+        self.refused = []
+        self._bodies = {}
+        self._under_way = {}
+        self._last_traffic = time.monotonic()
         self._profile = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         self._process = subprocess.Popen(
             [find(), *FLAGS, f"--user-data-dir={self._profile.name}", "about:blank"],
@@ -106,14 +113,43 @@ class Browser:
                     requestId=parameters["requestId"],
                     authChallengeResponse=self._answer(),
                 )
+            case "Network.requestWillBeSent":
+                self._last_traffic = time.monotonic()
+                # The end of a worker's script is told to the worker.
+                url = parameters["request"]["url"]
+                self._bodies[parameters["requestId"]] = parameters["request"].get("postData", "")
+                if parameters.get("type") in AWAITED and not url.endswith(".worker.js"):
+                    self._under_way[parameters["requestId"]] = url
             case "Network.responseReceived":
                 response = parameters["response"]
                 self.responses.append((response["status"], response["url"]))
+                if response["status"] >= 400:
+                    body = self._bodies.get(parameters["requestId"], "")
+                    self.refused.append((response["status"], response["url"], body))
+            case "Network.loadingFinished" | "Network.loadingFailed":
+                self._last_traffic = time.monotonic()
+                url = self._under_way.pop(parameters["requestId"], None)
+                if url and "errorText" in parameters and not parameters.get("canceled"):
+                    self.failures.append(f"{parameters['errorText']} {url}")
             case "Log.entryAdded" if parameters["entry"]["level"] == "error":
                 entry = parameters["entry"]
                 self.console_errors.append(f"{entry['text']} {entry.get('url', '')}")
             case "Runtime.exceptionThrown":
-                self.console_errors.append(parameters["exceptionDetails"]["text"])
+                details = parameters["exceptionDetails"]
+                thrown = details.get("exception", {}).get("description", "")
+                self.console_errors.append(f"{details['text']} {thrown}".split("\n")[0])
+            case "Runtime.consoleAPICalled" if parameters["type"] == "error":
+                said = [value.get("value") or value.get("description", "") for value in parameters["args"]]
+                self.console_errors.append(" ".join(map(str, said)).split("\n")[0])
+
+    def wait_until_quiet(self, seconds=30, quiet=1.0):
+        """Returns when nothing was asked or answered for a while."""
+        deadline = time.monotonic() + seconds
+        while self._under_way or time.monotonic() < self._last_traffic + quiet:
+            assert time.monotonic() < deadline, f"no answer to {self._under_way}"
+            # Whatever is asked of the browser, what it has to tell is heard first.
+            self.call("Runtime.evaluate", expression="0")
+            time.sleep(0.1)
 
     def _answer(self):
         if self.credential is None or self.challenges > 20:

@@ -31,6 +31,12 @@ def option(text):
     return f"[...document.querySelectorAll('[role=option]')].find(element => {said})"
 
 
+def holding(text):
+    """The innermost element whose text has this in it, whatever kind of element it is."""
+    has = f"element.innerText?.includes({json.dumps(text)})"
+    return f"[...document.querySelectorAll('body *')].filter(element => {has}).pop()"
+
+
 def evaluate(browser, expression):
     return browser.call("Runtime.evaluate", expression=expression)["result"].get("value")
 
@@ -63,3 +69,8 @@ def wait_until_gone(browser, element, seconds=30):
     while evaluate(browser, f"Boolean(({element})?.getBoundingClientRect().width)"):
         assert time.monotonic() < deadline, f"{element} is still there: {browser.text()}"
         time.sleep(0.2)
+
+
+def seen(browser):
+    """Everything that a page says, in its text, its fields and its addresses."""
+    return evaluate(browser, "document.documentElement.outerHTML + document.body.innerText")
