@@ -19,6 +19,8 @@ class Reference:
 
     def __init__(self, data: Path, default_permission: str):
         self.data = data
+        # What a server of an earlier run left in this directory is not known.
+        self.changed = True
         config = data / "basic_auth.ini"
         config.write_text(
             "[mlflow]\n"
@@ -41,6 +43,10 @@ class Reference:
     def admin(self) -> Admin:
         return Admin(self.url, ADMIN_NAME, ADMIN_PASSWORD)
 
+    def forget_changes(self) -> None:
+        if self.changed:
+            self.restore()
+
     def restore(self) -> None:
         """Databases and artifacts as they were; through SQLite, under the server's feet."""
         for name in DATABASES:
@@ -53,6 +59,7 @@ class Reference:
         artifacts = self.data / "artifacts"
         shutil.rmtree(artifacts, ignore_errors=True)
         shutil.copytree(self.data / "snapshot" / "artifacts", artifacts)
+        self.changed = False
 
     def stop(self) -> None:
         self.process.stop()

@@ -141,10 +141,15 @@ class Runner:
     def compare(self, task: Task, reference: Reference, client: Client, gate_client: Client | None) -> Result:
         case, user = task.case, task.user
         ids = self.ids(task, self.reference_ids)
+        if case.visible:
+            # What the gate's MLflow shows never changes: what this one shows must not either.
+            reference.forget_changes()
         expected = client.send(render(case, task.prefix, ids), *authorization(user))
         allowed = expected.status not in DENIED
         if case.restore and allowed:
             reference.restore()
+        elif allowed and case.changes:
+            reference.changed = True
         verdict, detail, gate = Verdict.SAME, "", None
         if user.is_admin and not self.well_made(case, expected):
             verdict, detail = Verdict.BAD_CASE, expected.body[:200].decode(errors="replace")
@@ -155,7 +160,7 @@ class Runner:
                 # asked must be what the reference allows, and that is what counts.
                 expected = client.send(self.as_seen(task, ids, passed), *authorization(user))
                 allowed = expected.status not in DENIED
-                if case.restore and allowed:
+                if allowed and case.changes:
                     reference.restore()
             verdict, detail = self.judge(case, expected, allowed, gate, bool(passed))
         return Result(

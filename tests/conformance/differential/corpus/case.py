@@ -68,6 +68,11 @@ class Case:
     def name(self) -> str:
         return f"{self.method} {self.path}" + (f" [{self.label}]" if self.label else "")
 
+    @property
+    def changes(self) -> bool:
+        """Whether MLflow may hold something else after it."""
+        return self.restore or (self.method != "GET" and not self.visible)
+
     def prefixes(self) -> list[str]:
         if self.only is not None:
             return ["/" + self.only] if self.only else [""]
