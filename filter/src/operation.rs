@@ -172,6 +172,11 @@ pub enum RowId {
         experiment_id: Path,
         name: Path,
     },
+    /// A skill's key in grants: `name`, or `@organization/name`.
+    Skill {
+        organization: Path,
+        name: Path,
+    },
 }
 
 /// How a list's pages are kept full although rows are dropped (semantics §7).

@@ -95,6 +95,8 @@ words! {
         PromptVersion = "prompt_version",
         ScorerVersion = "scorer_version",
         McpServerVersion = "mcp_server_version",
+        /// Since 3.18.
+        Skill = "skill",
     }
 }
 
@@ -131,7 +133,10 @@ impl ResourceType {
 
     /// Types whose ids are names that people choose, so that a glob on them means something.
     pub const fn granted_by_name(self) -> bool {
-        matches!(self, Self::RegisteredModel | Self::Prompt | Self::Scorer | Self::McpServer)
+        matches!(
+            self,
+            Self::RegisteredModel | Self::Prompt | Self::Scorer | Self::McpServer | Self::Skill
+        )
     }
 }
 
@@ -262,6 +267,14 @@ pub fn validate_grant(
             format!("{text:?}: {resource} is granted by id, which takes '*' or one exact id"),
         );
     }
+    if let (ResourceType::Skill, Pattern::Exact(id)) = (resource, pattern)
+        && skill_of_id(id).is_none()
+    {
+        return invalid(
+            "resource_pattern",
+            format!("{id:?}: a skill is name or @organization/name"),
+        );
+    }
     if text.is_empty() || text.len() > MAX_PATTERN_BYTES || text.chars().any(char::is_control) {
         return invalid(
             "resource_pattern",
@@ -269,6 +282,19 @@ pub fn validate_grant(
         );
     }
     Ok(())
+}
+
+/// The organization, if any, and the name of a skill's id in grants (MLflow:
+/// `_parse_skill_registry_resource_key`).
+pub fn skill_of_id(id: &str) -> Option<(Option<&str>, &str)> {
+    let (organization, name) = match id.strip_prefix('@') {
+        Some(rest) => {
+            rest.split_once('/').map(|(organization, name)| (Some(organization), name))?
+        }
+        None => (None, id),
+    };
+    (organization != Some("") && !name.is_empty() && !name.contains('/'))
+        .then_some((organization, name))
 }
 
 /// One row of a role's permissions, as the evaluator sees it.
@@ -371,6 +397,11 @@ mod tests {
         assert_eq!(field(Workspace, "*", Level::Manage), None);
         assert_eq!(field(Experiment, "1*", Level::Read), Some("resource_pattern"));
         assert_eq!(field(RegisteredModel, "team-*", Level::Read), None);
+        assert_eq!(field(Skill, "@acme/reviewer", Level::Read), None);
+        assert_eq!(field(Skill, "@acme/*", Level::Deny), None);
+        for id in ["@acme", "@/reviewer", "acme/reviewer", "@acme/a/b", "@acme/"] {
+            assert_eq!(field(Skill, id, Level::Deny), Some("resource_pattern"), "{id}");
+        }
         assert_eq!(field(Experiment, "1", Level::NoPermissions), Some("permission"));
         assert_eq!(field(Experiment, "", Level::Read), Some("resource_pattern"));
     }

@@ -6,6 +6,7 @@ use super::{Facts, ResponseError, path};
 use crate::contract as pb;
 use crate::operation::{RowId, RowTest};
 use crate::requirement::{Action, ReferenceKind, ResourceType, Selection};
+use crate::surface::id::skill_key;
 use crate::surface::json::{Object, Value};
 use crate::surface::path::encode;
 
@@ -181,6 +182,14 @@ pub fn row_id(row: &Object, id: RowId) -> Option<String> {
             let experiment_id = path::id(row, experiment_id)?;
             let name = path::get(row, name)?.as_str()?;
             Some(scorer_key(&experiment_id, name))
+        }
+        RowId::Skill { organization, name } => {
+            let organization = match path::get(row, organization) {
+                Some(organization) => organization.as_str()?,
+                None => "",
+            };
+            let name = path::get(row, name)?.as_str()?;
+            Some(skill_key((!organization.is_empty()).then_some(organization), name))
         }
     }
 }

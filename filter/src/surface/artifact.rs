@@ -8,7 +8,10 @@
 use crate::refusal::Refusal;
 use crate::requirement::ResourceType;
 
-use super::id::Form;
+use super::id::{Form, skill_key};
+
+/// The directory under the artifact root where 3.18 keeps what is uploaded for skills.
+const SKILLS: &str = "skills";
 
 /// Rounds after which MLflow gives up.
 const MAX_ROUNDS: usize = 10;
@@ -24,6 +27,10 @@ pub enum Owner {
     Experiment { id: String },
     /// Below a run, a trace or a logged model of an experiment.
     Tier { experiment: String, tier: ResourceType },
+    /// What was uploaded for one skill, as grants name it.
+    Skill { key: String },
+    /// Where skills are kept, but not below one: what is there would tell their names.
+    Skills,
 }
 
 /// The stable decoding of a proxy path, or `None` where the path is none.
@@ -110,14 +117,19 @@ fn hex_pair(high: u8, low: u8) -> Option<u8> {
 pub fn owner(path: &str) -> Result<Owner, Refusal> {
     check_first_segment("path", path)?;
     let mut segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
-    if let [first, _, ..] = segments.as_slice()
-        && first.eq_ignore_ascii_case("workspaces")
-    {
+    let in_workspace = matches!(segments.as_slice(),
+        [first, _, ..] if first.eq_ignore_ascii_case("workspaces"));
+    if in_workspace {
         segments.drain(..2);
     }
     let Some((&experiment, below)) = segments.split_first() else {
         return Ok(Owner::Nobody);
     };
+    if experiment.eq_ignore_ascii_case(SKILLS) {
+        // A skill's key is its own only within a workspace, and grants are read in the request's.
+        let readable = experiment == SKILLS && !in_workspace;
+        return Ok(readable.then(|| skill(below)).flatten().unwrap_or(Owner::Skills));
+    }
     if !experiment.chars().all(|c| c.is_numeric()) {
         return Ok(Owner::Nobody);
     }
@@ -131,6 +143,18 @@ pub fn owner(path: &str) -> Result<Owner, Refusal> {
         [first, ..] if Form::Run.accepts(&first.to_ascii_lowercase()) => tier(ResourceType::Run),
         _ => Ok(Owner::Experiment { id: experiment }),
     }
+}
+
+/// MLflow's `parse_skill_upload_path`: `[@organization/]name/…`.
+fn skill(below: &[&str]) -> Option<Owner> {
+    let (organization, name) = match below {
+        [first, rest @ ..] if first.starts_with('@') => (first.strip_prefix('@'), *rest.first()?),
+        [name, ..] => (None, *name),
+        [] => return None,
+    };
+    let known = organization.is_none_or(|organization| Form::Organization.accepts(organization));
+    (known && Form::Skill.accepts(name))
+        .then(|| Owner::Skill { key: skill_key(organization, name) })
 }
 
 #[cfg(test)]
@@ -213,6 +237,30 @@ mod tests {
         assert_eq!(owner("WORKSPACES/a/7/Models/x").unwrap(), tier(ResourceType::LoggedModel));
         assert!(owner("07/x").is_err());
         assert!(owner("\u{661}/x").is_err());
+    }
+
+    #[test]
+    fn what_is_uploaded_for_a_skill_is_that_skills() {
+        let skill = |key: &str| Owner::Skill { key: key.to_owned() };
+        let token = "0123456789abcdef0123456789abcdef";
+        assert_eq!(owner(&format!("skills/reviewer/{token}/SKILL.md")).unwrap(), skill("reviewer"));
+        assert_eq!(owner("skills/reviewer").unwrap(), skill("reviewer"));
+        assert_eq!(owner("skills/@acme/reviewer/x").unwrap(), skill("@acme/reviewer"));
+        for path in [
+            "skills",
+            "skills/",
+            "skills/@acme",
+            "skills/@/reviewer",
+            "skills/@ACME/reviewer",
+            "skills/Reviewer/x",
+            "SKILLS/reviewer/x",
+            "skills/*/x",
+            "workspaces/a/skills/reviewer/x",
+            "Workspaces/a/Skills",
+        ] {
+            assert_eq!(owner(path).unwrap(), Owner::Skills, "{path}");
+        }
+        assert_eq!(owner("team/skills/reviewer").unwrap(), Owner::Nobody);
     }
 
     #[test]

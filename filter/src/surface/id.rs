@@ -5,6 +5,8 @@ use crate::refusal::Refusal;
 
 /// Longest name of a model, prompt, scorer, queue or schema in bytes (MLflow's columns: 256).
 const MAX_NAME: usize = 1024;
+/// Longest name of a skill or an organization (MLflow: MAX_SKILL_NAME_LENGTH).
+const MAX_SKILL: usize = 64;
 /// Longest id of the kinds without a fixed form.
 const MAX_TOKEN: usize = 64;
 
@@ -27,6 +29,10 @@ pub enum Form {
     Name,
     /// As a name, and neither `*` nor empty after trimming: a grant on it would be one on all.
     NewName,
+    /// MLflow's pattern for a skill's name, at most 64 characters long.
+    Skill,
+    /// The same for the organization that a skill may belong to, where `.` joins too.
+    Organization,
     /// Text that is authorized by what it contains: filters, URIs, paths.
     Text,
 }
@@ -42,6 +48,10 @@ impl Form {
             Self::Token => "must be an id as MLflow makes them",
             Self::Name => "must be a name without control characters",
             Self::NewName => "must be a name that is not '*' and has no control characters",
+            Self::Skill => "must be a skill's name: lower-case letters, digits and single hyphens",
+            Self::Organization => {
+                "must be an organization's name: lower-case letters, digits, single hyphens or dots"
+            }
             Self::Text => "must be text",
         }
     }
@@ -56,6 +66,8 @@ impl Form {
             Self::Token => is_token(text),
             Self::Name => is_name(text),
             Self::NewName => is_name(text) && text != "*" && text.trim() == text,
+            Self::Skill => is_joined(text, "-"),
+            Self::Organization => is_joined(text, "-."),
             Self::Text => true,
         }
     }
@@ -82,6 +94,21 @@ fn is_token(text: &str) -> bool {
 
 fn is_name(text: &str) -> bool {
     !text.trim().is_empty() && text.len() <= MAX_NAME && !text.chars().any(char::is_control)
+}
+
+/// Groups of lower-case letters and digits with one of the `joints` between any two.
+fn is_joined(text: &str, joints: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let group = |group: &str| !group.is_empty() && group.bytes().all(plain);
+    text.len() <= MAX_SKILL && text.split(|c| joints.contains(c)).all(group)
+}
+
+/// A skill as grants name it (MLflow: `_format_skill_registry_resource_key`).
+pub fn skill_key(organization: Option<&str>, name: &str) -> String {
+    match organization {
+        Some(organization) => format!("@{organization}/{name}"),
+        None => name.to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -128,6 +155,24 @@ mod tests {
         assert!(!Form::Trace.accepts(&format!("tr-tr-{hex}")));
         assert!(Form::LoggedModel.accepts(&format!("m-{hex}")));
         assert!(!Form::LoggedModel.accepts(hex));
+    }
+
+    #[test]
+    fn a_skills_name_is_groups_of_letters_and_digits() {
+        let long = "a".repeat(64);
+        for name in ["a", "code-reviewer", "0", "a1-b2-c3", &long] {
+            assert!(Form::Skill.accepts(name) && Form::Organization.accepts(name), "{name}");
+        }
+        let over_long = "a".repeat(65);
+        for name in
+            ["", "-a", "a-", "a--b", "A", "a_b", "@a", "*", "a/b", "a b", "\u{e9}", &over_long]
+        {
+            assert!(!Form::Skill.accepts(name) && !Form::Organization.accepts(name), "{name}");
+        }
+        assert!(Form::Organization.accepts("acme.com") && !Form::Skill.accepts("acme.com"));
+        assert!(!Form::Organization.accepts("acme..com") && !Form::Organization.accepts(".acme"));
+        assert_eq!(skill_key(None, "a"), "a");
+        assert_eq!(skill_key(Some("acme"), "a"), "@acme/a");
     }
 
     #[test]

@@ -208,6 +208,9 @@ impl Speller {
             Form::Dataset => format!("d-{hex}"),
             Form::Token => format!("q-{hex}"),
             Form::Name | Form::NewName => self.pick(&["mine", "yours", "a b/c", "ünï"]).to_owned(),
+            Form::Skill | Form::Organization => {
+                self.pick(&["reviewer", "a-b", "A", "a--b"]).to_owned()
+            }
             Form::Text => self.pick(&["x = 'y'", "text", ""]).to_owned(),
         };
         if self.one_in(12) {

@@ -6,7 +6,7 @@
 use super::answer::Refusal;
 use super::params::python_repr_of_text;
 use crate::credentials::hash::MAX_PASSWORD_BYTES;
-use crate::domain::{Level, Pattern, ResourceType, check_new_password};
+use crate::domain::{Level, Pattern, ResourceType, check_new_password, skill_of_id};
 
 /// Held for the hidden roles that carry one user's own grants.
 const RESERVED_ROLE_PREFIX: &str = "__user_";
@@ -37,6 +37,12 @@ pub(super) fn grantable(level: Level, resource: ResourceType) -> Result<(), Refu
         ResourceType::Workspace => {
             (matches!(level, Level::Use | Level::Manage), "Workspace-wide", "('MANAGE', 'USE')")
         }
+        // 3.18; nothing is done with a skill that USE would permit and READ not.
+        ResourceType::Skill => (
+            !matches!(level, Level::NoPermissions | Level::Use),
+            "Skill Registry",
+            "('DENY', 'EDIT', 'MANAGE', 'READ')",
+        ),
         _ => (
             level != Level::NoPermissions,
             "Resource-level",
@@ -60,7 +66,18 @@ pub(super) fn grain(pattern: &Pattern, resource: ResourceType) -> Result<(), Ref
              type supports only wildcard ('*') grants."
         )));
     }
-    Ok(())
+    match pattern {
+        Pattern::Exact(id) if resource == ResourceType::Skill => skill_id(id),
+        _ => Ok(()),
+    }
+}
+
+fn skill_id(id: &str) -> Result<(), Refusal> {
+    skill_of_id(id).map(drop).ok_or_else(|| {
+        Refusal::invalid(
+            "Invalid Skill Registry resource_id. Expected 'name' or '@organization/name'.",
+        )
+    })
 }
 
 /// The per-user calls have no say over workspaces.
@@ -82,6 +99,7 @@ pub(super) fn addressable(resource: ResourceType, id: &str) -> Result<(), Refusa
         ResourceType::Scorer if !id.contains('/') => Err(Refusal::invalid(
             "Invalid scorer resource_id. Expected '<experiment_id>/<scorer_name>'.",
         )),
+        ResourceType::Skill => skill_id(id),
         ResourceType::Experiment
         | ResourceType::RegisteredModel
         | ResourceType::Scorer
@@ -161,6 +179,19 @@ mod tests {
         assert!(password("password1234").is_err());
         assert!(password(&"x".repeat(1024)).is_ok());
         assert!(password(&"x".repeat(1025)).is_err());
+    }
+
+    #[test]
+    fn a_skill_takes_the_levels_and_ids_that_mlflow_3_18_takes() {
+        let grain = |id: &str| grain(&Pattern::literal(id), ResourceType::Skill).is_ok();
+        assert!(grain("*") && grain("reviewer") && grain("@acme/reviewer"));
+        assert!(!grain("acme/reviewer") && !grain("@acme") && !grain("@acme/a/b"));
+        assert!(addressable(ResourceType::Skill, "@acme/reviewer").is_ok());
+        assert!(addressable(ResourceType::Skill, "@acme").is_err());
+        for level in [Level::Read, Level::Edit, Level::Manage, Level::Deny] {
+            assert!(grantable(level, ResourceType::Skill).is_ok(), "{level}");
+        }
+        assert!(grantable(Level::Use, ResourceType::Skill).is_err());
     }
 
     #[test]

@@ -13,13 +13,14 @@ macro_rules! words {
         concat!(
             "\
 TYPE is one of experiment, registered_model, prompt, scorer, gateway_secret, gateway_endpoint,
-gateway_model_definition, mcp_server; or of these, which only take '*': workspace, run, trace,
-assessment, logged_model, review_queue, registered_model_version, prompt_version, scorer_version,
-mcp_server_version.
+gateway_model_definition, mcp_server, skill; or of these, which only take '*': workspace, run,
+trace, assessment, logged_model, review_queue, registered_model_version, prompt_version,
+scorer_version, mcp_server_version.
 
 ID is what MLflow calls the object: an experiment's id, a model's name, EXPERIMENT_ID/NAME of a
-scorer. '*' is every object of the type. Models, prompts, scorers and MCP servers also take
-patterns such as 'fraud-*'. Quote it, or the shell reads the '*'.
+scorer, NAME or @ORGANIZATION/NAME of a skill. '*' is every object of the type. Models, prompts,
+scorers, MCP servers and skills also take patterns such as 'fraud-*'. Quote it, or the shell reads
+the '*'.
 
 PERMISSION is one of
   READ     look at it

@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, Row};
 use super::database::{is_decimal, unavailable};
 use super::statement::workspace_column;
 use super::{Backend, Database, LookupError, Resolver, Rest, rest};
-use crate::domain::{Incumbent, ResourceType};
+use crate::domain::{Incumbent, ResourceType, skill_of_id};
 
 /// How an object is looked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +35,7 @@ pub fn same(resource: ResourceType, one: &Incumbent, other: &Incumbent) -> bool 
         ResourceType::RegisteredModel
             | ResourceType::Prompt
             | ResourceType::McpServer
+            | ResourceType::Skill
             | ResourceType::Workspace
     );
     one.id == other.id && (!by_name || one.born == other.born)
@@ -95,6 +96,7 @@ impl Database {
             R::McpServer => ("mcp_servers", "t.name", "name", "created_at"),
             R::Workspace => ("workspaces", "t.name", "name", ""),
             R::Scorer => return self.scorer(wanted.text()).await,
+            R::Skill => return self.skill(wanted.text(), workspace).await,
             _ => return Err(untold(resource)),
         };
         let schema = self.schema().await?;
@@ -129,6 +131,25 @@ impl Database {
                    WHERE t.experiment_id = CAST($1 AS BIGINT) AND t.scorer_name = $2 \
                    GROUP BY t.scorer_id";
         let query = sqlx::query(sql).bind(experiment.to_owned()).bind(name);
+        let row = query.fetch_optional(self.pool()).await.map_err(unavailable)?;
+        row.as_ref().map(incumbent).transpose()
+    }
+}
+
+impl Database {
+    async fn skill(&self, key: &str, workspace: &str) -> Result<Option<Incumbent>, LookupError> {
+        let schema = self.schema().await?;
+        let (Some((organization, name)), true) = (skill_of_id(key), schema.has_table("skills"))
+        else {
+            return Ok(None);
+        };
+        let sql = "SELECT CAST($1 AS TEXT), t.created_at FROM skills t \
+                   WHERE t.organization = $2 AND t.name = $3 AND t.workspace = $4";
+        let query = sqlx::query(sql)
+            .bind(key.to_owned())
+            .bind(organization.unwrap_or_default().to_owned())
+            .bind(name.to_owned())
+            .bind(workspace.to_owned());
         let row = query.fetch_optional(self.pool()).await.map_err(unavailable)?;
         row.as_ref().map(incumbent).transpose()
     }
@@ -179,6 +200,16 @@ impl Rest {
                 let path = ["3.0", "mlflow", "mcp-servers", namespace, slug];
                 let answer = self.get(&path, &[], workspace).await?;
                 return Ok(answer.and_then(|answer| read(&answer, "/name", "/creation_timestamp")));
+            }
+            R::Skill => {
+                let Some((organization, name)) = skill_of_id(text) else { return Ok(None) };
+                let organization = organization.map(|organization| format!("@{organization}"));
+                let mut path = vec!["3.0", "mlflow", "skills"];
+                path.extend(organization.as_deref());
+                path.push(name);
+                let Some(answer) = self.get(&path, &[], workspace).await? else { return Ok(None) };
+                let born = read(&answer, "/name", "/creation_timestamp").and_then(|it| it.born);
+                return Ok(Some(Incumbent { id: text.to_owned(), born }));
             }
             R::Workspace => {
                 let path = ["3.0", "mlflow", "workspaces", text];

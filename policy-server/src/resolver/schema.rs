@@ -29,6 +29,7 @@ const COLUMNS: &[(&str, &[&str])] = &[
     ("mcp_access_endpoints", &["id", "server_name"]),
     ("registered_models", &["name"]),
     ("registered_model_tags", &["name", "key", "value"]),
+    ("skills", &["workspace", "organization", "name", "created_at"]),
     ("workspaces", &["name"]),
 ];
 

@@ -37,6 +37,7 @@ const NAMED: &[ResourceType] = &[
     ResourceType::GatewayEndpoint,
     ResourceType::GatewayModelDefinition,
     ResourceType::McpServer,
+    ResourceType::Skill,
 ];
 
 /// Both kinds of rules.

@@ -370,9 +370,10 @@ impl<'a> Named<'a> {
     /// The workspace in which the id is unique; empty for ids that are unique everywhere.
     fn scope(&self) -> &str {
         match self.resource {
-            ResourceType::RegisteredModel | ResourceType::Prompt | ResourceType::McpServer => {
-                self.workspace
-            }
+            ResourceType::RegisteredModel
+            | ResourceType::Prompt
+            | ResourceType::McpServer
+            | ResourceType::Skill => self.workspace,
             _ => "",
         }
     }

@@ -131,7 +131,7 @@ async fn with_roles(database: &Database, revision: &str) {
             "INSERT INTO roles VALUES (8, '__user_1__', 'default', NULL)",
             "INSERT INTO role_permissions VALUES (1, 7, 'experiment', '*', 'READ')",
             "INSERT INTO role_permissions VALUES (2, 7, 'run', 'abc', 'DENY')",
-            "INSERT INTO role_permissions VALUES (3, 7, 'skill', '*', 'READ')",
+            "INSERT INTO role_permissions VALUES (3, 7, 'notebook', '*', 'READ')",
             "INSERT INTO role_permissions VALUES (4, 8, 'experiment', '6', 'EDIT')",
             "INSERT INTO role_permissions VALUES (5, 8, 'trace', '*', 'DENY')",
             "INSERT INTO user_role_assignments VALUES (1, 2, 7)",
@@ -159,7 +159,7 @@ async fn since_3_14_only_roles_count_and_old_tables_are_history(database: &Datab
     let noted: Vec<&str> = planned.notes.iter().map(|note| note.what.as_str()).collect();
     assert_eq!(noted, [
         "role permission 2 (DENY on run abc)",
-        "role permission 3 (READ on skill *)",
+        "role permission 3 (READ on notebook *)",
         "1 NO_PERMISSIONS rows of experiment_permissions",
     ]);
     let revision = apply(&store, planned).await;

@@ -102,6 +102,12 @@ async fn a_creation_whose_answer_was_lost_gets_its_creator(place: On) {
         (R::McpServer, "org/new",
          "INSERT INTO mcp_servers (name, created_at, workspace) VALUES ('org/new', NOW, 'default')",
          "org/new"),
+        (R::Skill, "reviewer",
+         "INSERT INTO skills (workspace, organization, name, created_at) VALUES ('default', '', 'reviewer', NOW)",
+         "reviewer"),
+        (R::Skill, "@acme/reviewer",
+         "INSERT INTO skills (workspace, organization, name, created_at) VALUES ('default', 'acme', 'reviewer', NOW)",
+         "@acme/reviewer"),
     ] {
         let allowed = announce(&server, "stranger", creation(resource, name)).await;
         assert_eq!(allowed.outcome(), Outcome::Allowed);

@@ -20,6 +20,7 @@ CREATE TABLE guardrails (guardrail_id VARCHAR(36), scorer_id VARCHAR(36), worksp
 CREATE TABLE mcp_access_endpoints (id VARCHAR(36), workspace VARCHAR(63), server_name VARCHAR(256));
 CREATE TABLE registered_models (name VARCHAR(256), creation_time BIGINT, workspace VARCHAR(63));
 CREATE TABLE mcp_servers (name VARCHAR(256), created_at BIGINT, workspace VARCHAR(63));
+CREATE TABLE skills (workspace VARCHAR(63), organization VARCHAR(64), name VARCHAR(128), created_at BIGINT);
 CREATE TABLE registered_model_tags (key VARCHAR(250), value VARCHAR(5000), name VARCHAR(256), workspace VARCHAR(63));
 CREATE TABLE workspaces (name VARCHAR(63));
 

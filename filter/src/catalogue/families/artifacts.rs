@@ -4,15 +4,14 @@ use crate::operation::ResponseWork;
 use crate::refusal::Refusal;
 use crate::requirement::{
     Action, Requirement,
-    ResourceType::{Experiment, LoggedModel, Run, Trace},
-    Standing,
+    ResourceType::{Experiment, LoggedModel, Run, Skill, Trace},
 };
 use crate::surface::artifact::{self, Owner};
 use crate::surface::id::Form;
 use crate::surface::inputs::{Field, Inputs};
 
 use super::super::field::*;
-use super::super::need::{Need, on, tier_of};
+use super::super::need::{Need, nobody_but_admins, on, tier_of};
 use super::super::route::{Mount::*, delete, get, post, put};
 use super::super::{Route, rows};
 
@@ -29,16 +28,10 @@ fn on_owner_of(path: &str, action: Action) -> Result<Vec<Requirement>, Refusal> 
         Owner::Experiment { id } if action == MANAGE => everything_in(&id, MANAGE),
         Owner::Experiment { id } => vec![on(Experiment, action, &id)],
         Owner::Tier { experiment, tier } => tier_of(tier, action, action, &experiment),
-        // 3.18 keeps skills here, which have grants of their own that the gate does not know.
-        Owner::Nobody if is_skills(path) => {
-            vec![Requirement::Standing(Standing::SuperAdmin)]
-        }
+        Owner::Skill { key } => vec![on(Skill, action, &key)],
+        Owner::Skills => vec![nobody_but_admins()],
         Owner::Nobody => vec![Requirement::Floor(action)],
     })
-}
-
-fn is_skills(path: &str) -> bool {
-    path.split('/').any(|segment| segment.eq_ignore_ascii_case("skills"))
 }
 
 /// At the root of an experiment, a path reaches every tier below.
@@ -62,7 +55,7 @@ fn listed_rows(inputs: &Inputs) -> Result<ResponseWork, Refusal> {
     Ok(match artifact::owner(&listed(inputs)?)? {
         Owner::Nobody => rows::ARTIFACT_ROOT,
         Owner::Experiment { .. } => rows::EXPERIMENT_ROOT,
-        Owner::Tier { .. } => ResponseWork::None,
+        Owner::Tier { .. } | Owner::Skill { .. } | Owner::Skills => ResponseWork::None,
     })
 }
 

@@ -4,14 +4,16 @@
 use crate::refusal::Refusal;
 use crate::requirement::{
     Action, Reference, ReferenceKind, Requirement,
-    ResourceType::{Experiment, LoggedModel, ModelOrPrompt, ModelOrPromptVersion, Run},
+    ResourceType::{Experiment, LoggedModel, ModelOrPrompt, ModelOrPromptVersion, Run, Skill},
 };
 use crate::surface::artifact::{self, Owner};
 use crate::surface::id::Form;
 use crate::surface::inputs::{Field, Inputs};
 
 use super::super::field::READ;
-use super::super::need::{Need, every, on, on_owner, rung, tier_of, tier_of_owner};
+use super::super::need::{
+    Need, every, nobody_but_admins, on, on_owner, rung, tier_of, tier_of_owner,
+};
 
 const SOURCE: Field = Field::optional("source", Form::Text);
 const RUN: Field = Field::optional("run_id", Form::Run);
@@ -76,6 +78,8 @@ fn proxied(rest: &str) -> Result<Vec<Requirement>, Refusal> {
             [Run, LoggedModel].into_iter().flat_map(|tier| tier_of(tier, READ, READ, &id)).collect()
         }
         Owner::Tier { experiment, tier } => tier_of(tier, READ, READ, &experiment),
+        Owner::Skill { key } => vec![on(Skill, READ, &key)],
+        Owner::Skills => vec![nobody_but_admins()],
     })
 }
 

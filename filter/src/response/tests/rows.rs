@@ -1,6 +1,7 @@
 use super::*;
-use crate::catalogue::rows;
+use crate::catalogue::{find, rows};
 use crate::requirement::{Action, ReferenceKind};
+use crate::surface::method::Method;
 
 fn only(ids: &'static [&'static str]) -> impl Fn(&pb::Question, &str) -> bool {
     move |_, id| ids.contains(&id)
@@ -186,6 +187,26 @@ fn an_mcp_server_says_what_its_reader_may_do() {
     assert_eq!(
         rewrite(rows::MCP_SERVER, &[], one, &|_, _| false).unwrap(),
         r#"{"name":"c/d","allowed_actions":[]}"#
+    );
+}
+
+/// As MLflow 3.18.0 answers without its auth app, cut down to what is read.
+#[test]
+fn skills_are_judged_by_organization_and_name() {
+    let found = find(Method::Get, "/api/3.0/mlflow/skills").unwrap().route.response;
+    let body = r#"{"skills":[{"name":"a","organization":""},{"name":"a","organization":"acme"},{"name":"b"},{"name":"b","organization":null}],"next_page_token":"t"}"#;
+    let may = |question: &pb::Question, id: &str| {
+        assert!(question.point && question.r#type() == ResourceType::Skill);
+        id == "@acme/a" && matches!(question.action(), Action::Read | Action::Use)
+    };
+    assert_eq!(
+        rewrite(found, &[], body, &may).unwrap(),
+        r#"{"skills":[{"name":"a","organization":"acme","allowed_actions":["USE"]}],"next_page_token":"t"}"#
+    );
+    let one = find(Method::Get, "/api/3.0/mlflow/skills/@acme/a").unwrap().route.response;
+    assert_eq!(
+        rewrite(one, &[], r#"{"name":"a","organization":"acme"}"#, &may).unwrap(),
+        r#"{"name":"a","organization":"acme","allowed_actions":["USE"]}"#
     );
 }
 

@@ -66,6 +66,7 @@ pub fn resource(value: i32, family: ModelKind) -> Result<ResourceType> {
         Ok(P::PromptVersion) => ResourceType::PromptVersion,
         Ok(P::ScorerVersion) => ResourceType::ScorerVersion,
         Ok(P::McpServerVersion) => ResourceType::McpServerVersion,
+        Ok(P::Skill) => ResourceType::Skill,
         Ok(P::ModelOrPrompt) if model => ResourceType::RegisteredModel,
         Ok(P::ModelOrPrompt) => ResourceType::Prompt,
         Ok(P::ModelOrPromptVersion) if model => ResourceType::RegisteredModelVersion,
