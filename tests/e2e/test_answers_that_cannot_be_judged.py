@@ -28,10 +28,16 @@ class Upstream(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     body, answer_headers, chunked = b"", {}, False
+    # The whole answer as bytes, after which the connection is closed.
+    raw = None
     accepted = []
 
     def do_GET(self):
         type(self).accepted.append(self.headers.get("Accept-Encoding"))
+        if self.raw is not None:
+            self.wfile.write(self.raw)
+            self.close_connection = True
+            return
         self.send_response_only(200)
         for name, value in self.headers_to_send().items():
             self.send_header(name, value)
@@ -78,11 +84,16 @@ def asking(gate, upstream, tmp_path_factory):
             if cluster["name"] == "mlflow":
                 endpoint = cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]
                 endpoint["address"]["socket_address"]["port_value"] = upstream
+                # Else Envoy drops the trailers of answers before the filter hears of them.
+                [protocol] = cluster["typed_extension_protocol_options"].values()
+                options = protocol["explicit_http_config"]["http_protocol_options"]
+                options["enable_trailers"] = True
 
     with another_envoy(gate, change, tmp_path_factory.mktemp("judged")) as port:
 
-        def ask(body, headers=None, chunked=False):
+        def ask(body, headers=None, chunked=False, raw=None):
             Upstream.body, Upstream.answer_headers, Upstream.chunked = body, headers or {}, chunked
+            Upstream.raw = raw
             authorization = {"Authorization": basic(*user), "Accept-Encoding": "gzip, deflate, br"}
             with requests.Session() as session:
                 session.trust_env = False
@@ -123,16 +134,33 @@ def test_a_large_answer_is_filtered_whole(asking):
     assert_only_mine(ask(body, chunked=True), mine)
 
 
+def stored_brotli(data):
+    """Brotli that does without compressing: one uncompressed block, and an empty last one."""
+    header = (len(data) - 1) << 4 | 1 << 20
+    return header.to_bytes(3, "little") + data + b"\x03"
+
+
+def stored_zstd(data):
+    """A zstd frame of one raw block."""
+    head = b"\x28\xb5\x2f\xfd\xa0" + len(data).to_bytes(4, "little")
+    return head + (len(data) << 3 | 1).to_bytes(3, "little") + data
+
+
 @pytest.mark.parametrize("chunked", [False, True], ids=["whole", "chunked"])
 @pytest.mark.parametrize(
     ("encoding", "compress"),
     [
         ("gzip", gzip.compress),
+        ("x-gzip", gzip.compress),
         ("deflate", zlib.compress),
-        # No brotli among our tools: what is not JSON under another name must not pass either.
-        ("br", lambda body: body),
+        ("br", stored_brotli),
+        ("BR", stored_brotli),
+        ("zstd", stored_zstd),
         ("identity, gzip", gzip.compress),
+        # JSON under another name is what a client would fail to read: it does not pass either.
+        ("br", lambda body: body),
     ],
+    ids=["gzip", "x-gzip", "deflate", "br", "BR", "zstd", "identity and gzip", "br in name only"],
 )
 def test_a_compressed_answer_is_not_passed_on(asking, encoding, compress, chunked):
     ask, mine = asking
@@ -150,9 +178,14 @@ def test_a_compressed_answer_is_not_passed_on(asking, encoding, compress, chunke
         json.dumps({"experiments": HIDDEN}).encode(),
         json.dumps({"experiments": [HIDDEN]}).encode(),
         gzip.compress(json.dumps(rows("1")).encode()),
+        stored_brotli(json.dumps(rows("1")).encode()),
+        stored_zstd(json.dumps(rows("1")).encode()),
         json.dumps(rows("1")).encode("utf-16"),
     ],
-    ids=["cut", "twice", "html", "list", "text", "texts", "unsaid gzip", "utf-16"],
+    ids=[
+        *("cut", "twice", "html", "list", "text", "texts"),
+        *("unsaid gzip", "unsaid br", "unsaid zstd", "utf-16"),
+    ],
 )
 def test_an_answer_that_is_none_of_mlflows_is_not_passed_on(asking, body):
     assert_nothing_shown(asking[0](body))
@@ -162,3 +195,51 @@ def test_an_answer_of_another_type_is_not_passed_on(asking):
     ask, mine = asking
     body = json.dumps(rows(mine)).encode()
     assert_nothing_shown(ask(body, {"Content-Type": "text/html"}))
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n"
+
+
+def chunks(body, size=1000, extension=b""):
+    pieces = (body[start : start + size] for start in range(0, len(body), size))
+    return b"".join(b"%x%s\r\n%s\r\n" % (len(piece), extension, piece) for piece in pieces)
+
+
+@pytest.mark.parametrize(
+    ("size", "extension", "trailers"),
+    [
+        (1000, b"", b"X-Checksum: 1\r\n"),
+        (1, b"", b""),
+        (1000, b";name=value", b"Grpc-Status: 0\r\nContent-Length: 5\r\n"),
+    ],
+    ids=["a trailer", "a byte at a time", "an extension and trailers"],
+)
+def test_an_answer_in_odd_chunks_is_filtered(asking, size, extension, trailers):
+    ask, mine = asking
+    body = json.dumps(rows(mine)).encode()
+    raw = CHUNKED + b"\r\n" + chunks(body, size, extension) + b"0\r\n" + trailers + b"\r\n"
+    assert_only_mine(ask(b"", raw=raw), mine)
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        lambda body: CHUNKED + b"\r\n" + chunks(body),
+        lambda body: CHUNKED + b"\r\n" + chunks(body) + b"ffff\r\n" + body[:100],
+        lambda body: CHUNKED + b"\r\n" + chunks(body) + b"nonsense\r\n",
+        lambda body: CHUNKED + b"Content-Length: 20\r\n\r\n" + chunks(body) + b"0\r\n\r\n",
+        lambda body: CHUNKED.replace(b"chunked", b"gzip, chunked")
+        + b"\r\n" + chunks(gzip.compress(body)) + b"0\r\n\r\n",
+        lambda body: CHUNKED.replace(b"chunked", b"identity") + b"\r\n" + body[:-5],
+        lambda body: b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+        b"Content-Length: %d\r\n\r\n" % (len(body) + 50) + body,
+        lambda body: CHUNKED + b"\r\n" + chunks(body) + b"0\r\nbad trailer\r\n\r\n",
+    ],
+    ids=[
+        "no last chunk", "cut in a chunk", "no chunk", "a length besides", "another coding",
+        "identity cut", "cut", "a bad trailer",
+    ],
+)  # fmt: skip
+def test_an_answer_that_breaks_off_or_is_framed_in_two_ways_is_not_passed_on(asking, broken):
+    ask, mine = asking
+    assert_nothing_shown(ask(b"", raw=broken(json.dumps(rows(mine)).encode())))

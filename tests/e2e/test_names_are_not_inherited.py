@@ -1,8 +1,10 @@
 """Who gets a name next gets nothing that was granted on the last object of that name."""
 
+import contextlib
 import json
 import socket
 
+import pytest
 import requests
 from support.gate import basic, wait_until
 
@@ -42,20 +44,36 @@ def test_a_deleted_models_name_comes_without_its_grants(gate, unique):
     assert status(gate, unique, reader) == 403
 
 
-def test_nor_when_the_answer_to_the_deletion_was_lost(gate, unique):
-    owner, reader, successor = people(gate)
-    create(gate, unique, owner)
-    gate.grant(reader[0], "READ", "registered_model", unique)
-    data = json.dumps({"name": unique}).encode()
+@contextlib.contextmanager
+def sent(gate, request, credential, body):
+    """The client of a request waits within the block, and has left after it."""
+    data = json.dumps(body).encode()
     head = (
-        f"DELETE {V2}delete HTTP/1.1\r\nHost: localhost\r\nAuthorization: {basic(*owner)}\r\n"
+        f"{request} HTTP/1.1\r\nHost: localhost\r\nAuthorization: {basic(*credential)}\r\n"
         f"Content-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n"
     )
     before = gate.recorder.received
     with socket.create_connection(("127.0.0.1", gate.ready["ports"]["gate"])) as connection:
         connection.sendall(head.encode() + data)
-        # MLflow has the request, and nobody waits for its answer.
         wait_until(lambda: gate.recorder.received > before, "MLflow is asked")
+        yield
+
+
+@pytest.fixture
+def policy_server(gate):
+    """May be stopped: it is back afterwards."""
+    yield gate
+    if gate.get(V2 + "search?max_results=1", gate.admin).status_code == 503:
+        gate.start_policy_server()
+
+
+def test_nor_when_the_answer_to_the_deletion_was_lost(gate, unique):
+    owner, reader, successor = people(gate)
+    create(gate, unique, owner)
+    gate.grant(reader[0], "READ", "registered_model", unique)
+    with sent(gate, f"DELETE {V2}delete", owner, {"name": unique}):
+        # MLflow has the request, and nobody waits for its answer.
+        pass
     wait_until(lambda: not exists(gate, unique), "the model is gone")
     create(gate, unique, successor)
     assert status(gate, unique, successor) == 200
@@ -87,3 +105,52 @@ def test_a_model_is_not_renamed_onto_a_name_that_still_has_grants(gate, unique):
     gate.revoke(reader[0], "registered_model", unique + "-2")
     assert gate.post(V2 + "rename", owner, json=body).status_code == 200
     assert status(gate, unique + "-2", reader) == 403
+
+
+def test_nor_when_no_policy_server_was_there_to_hear_of_the_deletion(policy_server, unique):
+    gate = policy_server
+    owner, reader, successor = people(gate)
+    create(gate, unique, owner)
+    gate.grant(reader[0], "READ", "registered_model", unique)
+    with gate.recorder.answers_held(), sent(gate, f"DELETE {V2}delete", owner, {"name": unique}):
+        wait_until(lambda: not exists(gate, unique), "the model is gone")
+        gate.stop_policy_server()
+    gate.start_policy_server()
+    # At once, before anything was made up for.
+    create(gate, unique, successor)
+    assert status(gate, unique, successor) == 200
+    assert status(gate, unique, owner) == 403
+    assert status(gate, unique, reader) == 403
+
+
+def test_nor_when_no_policy_server_was_there_to_hear_of_the_renaming(policy_server, unique):
+    gate = policy_server
+    owner, reader, successor = people(gate)
+    create(gate, unique, owner)
+    gate.grant(reader[0], "READ", "registered_model", unique)
+    body = {"name": unique, "new_name": unique + "-2"}
+    with gate.recorder.answers_held(), sent(gate, f"POST {V2}rename", owner, body):
+        wait_until(lambda: exists(gate, unique + "-2"), "the model has its new name")
+        gate.stop_policy_server()
+    gate.start_policy_server()
+    create(gate, unique, successor)
+    assert status(gate, unique, owner) == 403
+    assert status(gate, unique, reader) == 403
+    # The new name is that of the same model, and has the same people.
+    for person in (owner, reader):
+        assert status(gate, unique + "-2", person) == 200
+    assert status(gate, unique + "-2", successor) == 403
+
+
+def test_nor_when_it_was_deleted_around_the_gate(gate, unique):
+    owner, reader, successor = people(gate)
+    create(gate, unique, owner)
+    gate.grant(reader[0], "READ", "registered_model", unique)
+    with requests.Session() as session:
+        session.trust_env = False
+        url = gate.ready["mlflow_url"] + V2 + "delete"
+        assert session.delete(url, json={"name": unique}, timeout=30).status_code == 200
+    create(gate, unique, successor)
+    assert status(gate, unique, successor) == 200
+    assert status(gate, unique, owner) == 403
+    assert status(gate, unique, reader) == 403

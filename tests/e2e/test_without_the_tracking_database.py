@@ -2,10 +2,14 @@
 
 import mlflow
 import pytest
+import requests
 from mlflow.entities import SpanType
 from mlflow.exceptions import MlflowException
 from support.client import acting_as
 from support.gate import Demo, Gate, free_port, wait_until
+from support.recorder import Recorder
+
+V2 = "/api/2.0/mlflow/"
 
 
 @pytest.fixture(scope="module")
@@ -15,13 +19,15 @@ def resting(tmp_path_factory, store):
     port = free_port()
     config = directory / "server.toml"
     config.write_text(f'tracking_uri = "http://127.0.0.1:{port}"\n')
+    recorder = Recorder(port)
     demo = Demo(
         directory / "data",
         *("--listen", "127.0.0.1:0", "--store", store),
-        *("--mlflow-port", port, "--server-config", config),
+        *("--mlflow-port", port, "--server-config", config, "--mlflow-through", recorder.port),
     )
-    yield Gate(demo)
+    yield Gate(demo, recorder)
     demo.stop()
+    recorder.close()
 
 
 def refused(action):
@@ -82,3 +88,38 @@ def test_what_mlflows_api_does_not_tell_is_denied_at_once(resting):
     assessment["assessment_id"] = "a-" + "0" * 32
     answer = resting.post(path, user, json={"assessment": assessment})
     assert answer.status_code == 403, answer.text
+
+
+def left(gate, method, path, credential, body):
+    """Sent by a client that leaves as soon as MLflow has it; the answer is heard by nobody."""
+    before = gate.recorder.received
+    with gate.recorder.answers_held(), pytest.raises(requests.ReadTimeout):
+        gate.request(method, V2 + path, credential, json=body, timeout=2)
+    assert gate.recorder.received > before, "MLflow was not asked"
+
+
+def test_lost_answers_are_made_up_for_by_what_the_api_tells(resting):
+    """Creations get their owner, and a name that is used again inherits nothing."""
+    owner, heir = resting.create_user("loses-answers"), resting.create_user("heir")
+    of_model = V2 + "registered-models/get?name={}"
+    of_experiment = V2 + "experiments/get-by-name?experiment_name={}"
+    left(resting, "POST", "registered-models/create", owner, {"name": "lost-model"})
+    left(resting, "POST", "experiments/create", owner, {"name": "lost-experiment"})
+    for path in (of_model.format("lost-model"), of_experiment.format("lost-experiment")):
+        wait_until(lambda path=path: resting.get(path, owner).status_code == 200, path)
+        assert resting.get(path, heir).status_code == 403
+    left(resting, "DELETE", "registered-models/delete", owner, {"name": "lost-model"})
+    created = resting.post(V2 + "registered-models/create", heir, json={"name": "lost-model"})
+    assert created.status_code == 200, created.text
+    assert resting.get(of_model.format("lost-model"), heir).status_code == 200
+    assert resting.get(of_model.format("lost-model"), owner).status_code == 403
+    body = {"name": "lost-model", "new_name": "found-model"}
+    left(resting, "POST", "registered-models/rename", heir, body)
+    wait_until(
+        lambda: resting.get(of_model.format("found-model"), heir).status_code == 200,
+        "the renamed model has its owner",
+    )
+    created = resting.post(V2 + "registered-models/create", owner, json={"name": "lost-model"})
+    assert created.status_code == 200, created.text
+    assert resting.get(of_model.format("lost-model"), heir).status_code == 403
+    assert resting.get(of_model.format("found-model"), owner).status_code == 403

@@ -103,7 +103,7 @@ class Gate:
 
     def request(self, method, path, credential=None, **options):
         """One request with Basic credentials, a bearer token (a string), or nothing."""
-        headers = dict(options.pop("headers", {}))
+        headers, timeout = dict(options.pop("headers", {})), options.pop("timeout", 60)
         if isinstance(credential, tuple):
             headers["Authorization"] = basic(*credential)
         elif credential:
@@ -111,7 +111,7 @@ class Gate:
         with requests.Session() as session:
             session.trust_env = False
             return session.request(
-                method, self.url + path, headers=headers, timeout=60, **options
+                method, self.url + path, headers=headers, timeout=timeout, **options
             )
 
     def get(self, path, credential=None, **options):

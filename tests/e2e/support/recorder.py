@@ -21,6 +21,8 @@ class Recorder:
         self.port = self._listener.getsockname()[1]
         self._lock = threading.Lock()
         self._kept = bytearray()
+        self._answers = threading.Event()
+        self._answers.set()
         self.received = 0
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -43,6 +45,15 @@ class Recorder:
         yield heard
         self.settle()
         heard.append(self._since(before))
+
+    @contextlib.contextmanager
+    def answers_held(self):
+        """MLflow hears what is sent within the block; nobody hears its answers until the end."""
+        self._answers.clear()
+        try:
+            yield
+        finally:
+            self._answers.set()
 
     def _since(self, position):
         """What was received after a position, as far as it is kept."""
@@ -67,12 +78,15 @@ class Recorder:
         except OSError:
             client.close()
             return
-        back = threading.Thread(target=_copy, args=(server, client), daemon=True)
+        back = threading.Thread(target=_copy, args=(server, client, self._hold), daemon=True)
         back.start()
         _copy(client, server, self._keep)
         back.join()
         client.close()
         server.close()
+
+    def _hold(self, _):
+        self._answers.wait()
 
     def _keep(self, data):
         with self._lock:
