@@ -1,6 +1,7 @@
 //! MLflow's REST API for users, roles and permissions, as `mlflow.server.auth` 3.17.2 serves it,
 //! so that `AuthServiceClient` and MLflow's account and admin pages work unmodified; and the calls
-//! that MLflow had before 3.14, so that older clients do.
+//! that MLflow had before 3.14, so that older clients do. Besides, calls for what MLflow has not:
+//! tokens and groups, below `/2.0/mlgate`.
 //!
 //! Every call is two steps, as in MLflow: whether the caller may make it, then what it does.
 //! Super admins skip the first. Where the first fails, the answer is 403 with the same bytes
@@ -8,12 +9,14 @@
 
 mod answer;
 mod authority;
+mod groups;
 mod legacy;
 mod params;
 mod permissions;
 mod roles;
 mod routes;
 mod shapes;
+mod tokens;
 mod users;
 mod words;
 mod workspaces;
@@ -50,11 +53,20 @@ pub struct Caller {
     pub super_admin: bool,
     /// Groups that the credential claims.
     pub groups: Vec<String>,
-    /// The credential came as HTTP Basic, so a browser may be caching it: the interface then
-    /// offers to log out and to change the password.
-    pub basic: bool,
+    pub means: Means,
     /// How far the credential reaches. One that is limited changes nothing here, whosever it is.
     pub reach: Reach,
+}
+
+/// What the caller has logged in by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Means {
+    /// It came as HTTP Basic, so a browser may be caching it: the interface then offers to log
+    /// out and to change the password.
+    Password,
+    /// One of our own.
+    Token,
+    IdentityProvider,
 }
 
 /// A call, already canonical.
@@ -209,6 +221,16 @@ impl Context<'_> {
             Call::SetWorkspacePermission(name) => self.set_workspace_permission(name).await,
             Call::DeleteWorkspacePermission(name) => self.delete_workspace_permission(name).await,
             Call::ListUserWorkspacePermissions => self.list_user_workspace_permissions().await,
+            Call::CreateToken => self.create_token().await,
+            Call::ListTokens => self.list_tokens().await,
+            Call::RevokeToken => self.revoke_token().await,
+            Call::ListGroups => self.list_groups().await,
+            Call::CreateGroup => self.create_group().await,
+            Call::DeleteGroup => self.delete_group().await,
+            Call::AddGroupMember => self.add_group_member().await,
+            Call::RemoveGroupMember => self.remove_group_member().await,
+            Call::AddGroupRole => self.add_group_role().await,
+            Call::RemoveGroupRole => self.remove_group_role().await,
         }
     }
 

@@ -231,7 +231,7 @@ impl Context<'_> {
     }
 
     /// The `role_id` of a role that the caller administers. For a super admin it may be unknown.
-    async fn administered_role_id(&self) -> Result<RoleId, Refusal> {
+    pub(super) async fn administered_role_id(&self) -> Result<RoleId, Refusal> {
         self.require_an_anchor()?;
         let role_id = RoleId(self.params.id("role_id")?);
         if !self.authority.is_super_admin() {

@@ -39,6 +39,17 @@ pub(super) enum Call<'p> {
     SetWorkspacePermission(&'p str),
     DeleteWorkspacePermission(&'p str),
     ListUserWorkspacePermissions,
+    // What MLflow does not have.
+    CreateToken,
+    ListTokens,
+    RevokeToken,
+    ListGroups,
+    CreateGroup,
+    DeleteGroup,
+    AddGroupMember,
+    RemoveGroupMember,
+    AddGroupRole,
+    RemoveGroupRole,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,6 +93,16 @@ const TABLE: &[(Method, &str, Call<'static>)] = &[
     (Post, "/3.0/mlflow/users/permissions/revoke", Call::RevokeUserPermission),
     (Get, "/3.0/mlflow/users/permissions/get", Call::GetUserPermission),
     (Get, "/3.0/mlflow/workspace-permissions", Call::ListUserWorkspacePermissions),
+    (Post, "/2.0/mlgate/tokens/create", Call::CreateToken),
+    (Get, "/2.0/mlgate/tokens/list", Call::ListTokens),
+    (Post, "/2.0/mlgate/tokens/revoke", Call::RevokeToken),
+    (Get, "/2.0/mlgate/groups/list", Call::ListGroups),
+    (Post, "/2.0/mlgate/groups/create", Call::CreateGroup),
+    (Post, "/2.0/mlgate/groups/delete", Call::DeleteGroup),
+    (Post, "/2.0/mlgate/groups/add-member", Call::AddGroupMember),
+    (Post, "/2.0/mlgate/groups/remove-member", Call::RemoveGroupMember),
+    (Post, "/2.0/mlgate/groups/add-role", Call::AddGroupRole),
+    (Post, "/2.0/mlgate/groups/remove-role", Call::RemoveGroupRole),
 ];
 
 /// Each has `/create`, `/get`, `/update` and `/delete` below it.

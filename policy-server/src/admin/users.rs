@@ -7,7 +7,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 
 use super::answer::{AdminResponse, Answer, ErrorCode, Refusal};
-use super::{Context, legacy, shapes, words};
+use super::{Context, Means, legacy, shapes, words};
 use crate::credentials::{Busy, PasswordHash, hash_new};
 use crate::store::{Entity, NewUser, Role, RoleId, StoreError, User, UserId};
 
@@ -90,7 +90,8 @@ impl Context<'_> {
             "username": self.caller.username,
             "is_admin": self.caller.super_admin,
         });
-        Ok(AdminResponse::json(&json!({ "user": user, "is_basic_auth": self.caller.basic })))
+        let basic = self.caller.means == Means::Password;
+        Ok(AdminResponse::json(&json!({ "user": user, "is_basic_auth": basic })))
     }
 
     pub(super) async fn update_password(&self) -> Answer {

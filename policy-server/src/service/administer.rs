@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::authenticate::{Authenticated, Failure, Method};
 use super::authorize::Decider;
-use crate::admin::{self, AdminRequest, Caller};
+use crate::admin::{self, AdminRequest, Caller, Means};
 use crate::contract as pb;
 
 impl Decider {
@@ -38,7 +38,11 @@ impl Decider {
             super_admin: who.principal.super_admin(),
             username: who.username,
             groups: who.groups,
-            basic: who.method == Method::Password,
+            means: match who.method {
+                Method::Password => Means::Password,
+                Method::Token => Means::Token,
+                Method::Jwt => Means::IdentityProvider,
+            },
             reach: who.reach,
         };
         let request = AdminRequest {

@@ -1,4 +1,5 @@
-//! MLflow's users, roles and permissions (semantics §13, §18): the policy server answers these.
+//! MLflow's users, roles and permissions (semantics §13, §18), and tokens and groups, which are
+//! ours: the policy server answers these.
 
 use super::super::Route;
 use super::super::need::Need;
@@ -64,4 +65,15 @@ pub const ROUTES: &[Route] = &[
     post(Both, "/3.0/mlflow/workspaces/{workspace_name}/permissions", SERVED),
     delete(Both, "/3.0/mlflow/workspaces/{workspace_name}/permissions", SERVED),
     get(Both, "/3.0/mlflow/workspace-permissions", SERVED),
+    // MLflow has nothing of the kind.
+    post(Both, "/2.0/mlgate/tokens/create", SERVED),
+    get(Both, "/2.0/mlgate/tokens/list", SERVED),
+    post(Both, "/2.0/mlgate/tokens/revoke", SERVED),
+    get(Both, "/2.0/mlgate/groups/list", SERVED),
+    post(Both, "/2.0/mlgate/groups/create", SERVED),
+    post(Both, "/2.0/mlgate/groups/delete", SERVED),
+    post(Both, "/2.0/mlgate/groups/add-member", SERVED),
+    post(Both, "/2.0/mlgate/groups/remove-member", SERVED),
+    post(Both, "/2.0/mlgate/groups/add-role", SERVED),
+    post(Both, "/2.0/mlgate/groups/remove-role", SERVED),
 ];

@@ -1,7 +1,7 @@
 use serde_json::{Value, json};
 
 use super::fixture::{World, request};
-use crate::admin::{AdminRequest, Caller};
+use crate::admin::{AdminRequest, Caller, Means};
 use crate::domain::{Level, ResourceType};
 use crate::policy::{EVERYTHING, Reach, TokenScope};
 
@@ -108,7 +108,7 @@ fn from_identity_provider(groups: &[&str]) -> Caller {
         username: "okta:dora".to_owned(),
         super_admin: false,
         groups: groups.iter().map(|&group| group.to_owned()).collect(),
-        basic: false,
+        means: Means::IdentityProvider,
         reach: EVERYTHING.clone(),
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use crate::admin::{AdminContext, AdminRequest, AdminResponse, Caller, handle};
+use crate::admin::{AdminContext, AdminRequest, AdminResponse, Caller, Means, handle};
 use crate::credentials::{Verifier, VerifierConfig, hash_new};
 use crate::domain::{DEFAULT_WORKSPACE, Level, Pattern, ResourceType};
 use crate::policy::EVERYTHING;
@@ -120,7 +120,7 @@ impl World {
             username: name.to_owned(),
             super_admin: user.is_some_and(|user| user.is_admin),
             groups: Vec::new(),
-            basic: true,
+            means: Means::Password,
             reach: EVERYTHING.clone(),
         }
     }

@@ -3,7 +3,9 @@
 mod accounts;
 mod delegation;
 mod fixture;
+mod groups;
 mod older_clients;
 mod recorded;
 mod role_administration;
+mod tokens;
 mod workspace_permissions;
