@@ -76,6 +76,7 @@ pub struct Metrics {
     calls: Family<CallLabel, Histogram, fn() -> Histogram>,
     caches: Family<CacheLabel, Counter>,
     fetches: Family<FetchLabel, Counter>,
+    hashes: Counter,
     watchers: Gauge,
     revision: Gauge,
 }
@@ -86,6 +87,7 @@ impl Default for Metrics {
             decisions: Family::default(),
             caches: Family::default(),
             fetches: Family::default(),
+            hashes: Counter::default(),
             watchers: Gauge::default(),
             revision: Gauge::default(),
             // 0.1 ms to 1.6 s.
@@ -134,6 +136,11 @@ impl Metrics {
         Reuse { hits: counter("hit"), misses: counter("miss") }
     }
 
+    /// Counts computations of password hashes.
+    pub fn password_hashes(&self) -> Counter {
+        self.hashes.clone()
+    }
+
     /// The counters of one configured issuer.
     pub fn fetches(&self, issuer: &str) -> Fetches {
         let counter = |result| {
@@ -163,6 +170,7 @@ impl Metrics {
         );
         registry.register("cache_lookups", "What was in memory, by cache", self.caches.clone());
         registry.register("oidc_fetches", "Looks at an issuer's keys", self.fetches.clone());
+        registry.register("password_hashes", "Passwords that were hashed", self.hashes.clone());
         registry.register("watchers", "Filters that watch", self.watchers.clone());
         registry.register("revision", "Newest revision in force", self.revision.clone());
         registry

@@ -8,6 +8,6 @@ pub mod token;
 pub mod verifier;
 
 pub use hash::{HashError, PasswordHash, hash_new};
-pub use throttle::{Network, Throttle, ThrottleConfig, Throttled};
+pub use throttle::{Charge, Network, Throttle, ThrottleConfig, Throttled};
 pub use token::{Token, TokenHash};
-pub use verifier::{Busy, Remembered, Verifier, VerifierConfig};
+pub use verifier::{Busy, Remembered, Unverified, Verifier, VerifierConfig};

@@ -96,6 +96,36 @@ impl Throttle {
         }
     }
 
+    /// Charges an attempt before it is known how it ends: of those that arrive while a password is
+    /// being hashed, no more must be tried than there are failures left. The charge stays unless
+    /// it is refunded.
+    ///
+    /// # Errors
+    /// `Throttled` when one of the buckets is empty; then none is charged.
+    pub fn attempt(
+        &self,
+        user: &str,
+        network: Option<Network>,
+        now: Instant,
+    ) -> Result<Charge<'_>, Throttled> {
+        let user = self.hash(user);
+        let mut charge = Charge { throttle: self, keys: Vec::with_capacity(3) };
+        let mut longest = None;
+        for (key, allowance) in self.keys(user, network) {
+            match self.take(key, allowance, now) {
+                None => charge.keys.push(key),
+                wait => longest = longest.max(wait),
+            }
+        }
+        match longest {
+            None => Ok(charge),
+            Some(retry_after) => {
+                charge.refund();
+                Err(Throttled { retry_after })
+            }
+        }
+    }
+
     /// Whether an attempt may be made now.
     ///
     /// # Errors
@@ -118,8 +148,7 @@ impl Throttle {
     pub fn failed(&self, user: &str, network: Option<Network>, now: Instant) {
         let user = self.hash(user);
         for (key, allowance) in self.keys(user, network) {
-            let bucket =
-                self.buckets.get_with(key, || Arc::new(Mutex::new(Bucket { used: 0.0, at: now })));
+            let bucket = self.bucket(key, now);
             let mut bucket = bucket.lock().unwrap_or_else(PoisonError::into_inner);
             bucket.leak(allowance, now);
             bucket.used = (bucket.used + 1.0).min(f64::from(allowance.burst) + 1.0);
@@ -151,8 +180,23 @@ impl Throttle {
         let bucket = self.buckets.get(&key)?;
         let mut bucket = bucket.lock().unwrap_or_else(PoisonError::into_inner);
         bucket.leak(allowance, now);
-        let excess = bucket.used + 1.0 - f64::from(allowance.burst);
-        (excess > 0.0).then(|| allowance.refill.mul_f64(excess))
+        bucket.wait(allowance)
+    }
+
+    /// Charges one bucket, unless one must wait.
+    fn take(&self, key: Key, allowance: Allowance, now: Instant) -> Option<Duration> {
+        let bucket = self.bucket(key, now);
+        let mut bucket = bucket.lock().unwrap_or_else(PoisonError::into_inner);
+        bucket.leak(allowance, now);
+        let wait = bucket.wait(allowance);
+        if wait.is_none() {
+            bucket.used += 1.0;
+        }
+        wait
+    }
+
+    fn bucket(&self, key: Key, now: Instant) -> Arc<Mutex<Bucket>> {
+        self.buckets.get_with(key, || Arc::new(Mutex::new(Bucket { used: 0.0, at: now })))
     }
 
     fn hash(&self, user: &str) -> u64 {
@@ -160,7 +204,31 @@ impl Throttle {
     }
 }
 
+/// What an attempt has cost.
+#[must_use = "what is dropped is spent"]
+pub struct Charge<'a> {
+    throttle: &'a Throttle,
+    keys: Vec<Key>,
+}
+
+impl Charge<'_> {
+    /// The attempt was no failure, or was not made.
+    pub fn refund(self) {
+        for key in self.keys {
+            if let Some(bucket) = self.throttle.buckets.get(&key) {
+                let mut bucket = bucket.lock().unwrap_or_else(PoisonError::into_inner);
+                bucket.used = (bucket.used - 1.0).max(0.0);
+            }
+        }
+    }
+}
+
 impl Bucket {
+    fn wait(&self, allowance: Allowance) -> Option<Duration> {
+        let excess = self.used + 1.0 - f64::from(allowance.burst);
+        (excess > 0.0).then(|| allowance.refill.mul_f64(excess))
+    }
+
     fn leak(&mut self, allowance: Allowance, now: Instant) {
         let elapsed = now.saturating_duration_since(self.at).as_secs_f64();
         self.used = (self.used - elapsed / allowance.refill.as_secs_f64()).max(0.0);
@@ -231,6 +299,22 @@ mod tests {
         }
         assert!(throttle.check("another", net("10.0.0.1"), now).is_err());
         assert_eq!(throttle.check("another", net("10.0.0.2"), now), Ok(()));
+    }
+
+    #[test]
+    fn attempts_under_way_count_until_they_are_known_to_be_no_failures() {
+        let (throttle, now) = (throttle(), Instant::now());
+        let attempt = |user: &str| throttle.attempt(user, net("10.0.0.1"), now);
+        let mut charges: Vec<_> = (0..3).map(|_| attempt("alice").unwrap()).collect();
+        assert_eq!(attempt("alice").err().unwrap().retry_after, Duration::from_secs(10));
+        charges.pop().unwrap().refund();
+        attempt("alice").unwrap().refund();
+        drop(charges);
+        // Two were spent, and a refusal costs nothing: at the address there are four left.
+        let others: Vec<_> = (0..4).map(|n| attempt(&format!("user{n}")).unwrap()).collect();
+        assert!(attempt("another").is_err());
+        others.into_iter().for_each(Charge::refund);
+        assert!(attempt("another").is_ok());
     }
 
     #[test]

@@ -5,11 +5,13 @@ use std::time::{Duration, Instant};
 
 use hmac::{Hmac, Mac};
 use moka::future::Cache;
+use prometheus_client::metrics::counter::Counter;
 use sha2::Sha256;
 use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
 use super::hash::{PasswordHash, verify_nothing};
+use super::throttle::{Charge, Throttled};
 
 #[derive(Debug, Clone, Copy)]
 pub struct VerifierConfig {
@@ -45,6 +47,13 @@ impl Default for VerifierConfig {
 #[error("too many password verifications are under way")]
 pub struct Busy;
 
+/// Why it was not verified whether a password is right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unverified {
+    Busy,
+    Throttled(Throttled),
+}
+
 /// HMAC-SHA256 under a secret that exists only in this process's memory: what is cached does not
 /// help anybody who reads the memory later to find the password.
 type Fingerprint = [u8; 32];
@@ -55,6 +64,7 @@ pub struct Verifier {
     verdicts: Cache<Fingerprint, Verdict>,
     queue: Arc<Semaphore>,
     running: Arc<Semaphore>,
+    hashed: Counter,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,7 +92,14 @@ impl Verifier {
                 .build(),
             queue: Arc::new(Semaphore::new(config.concurrency + config.queue)),
             running: Arc::new(Semaphore::new(config.concurrency)),
+            hashed: Counter::default(),
         }
+    }
+
+    /// Counts hash computations there.
+    #[must_use]
+    pub fn counting(self, hashed: Counter) -> Self {
+        Self { hashed, ..self }
     }
 
     /// What an earlier verification of the same password against the same hash has found.
@@ -108,6 +125,33 @@ impl Verifier {
         hash: PasswordHash,
         password: &str,
     ) -> Result<bool, Busy> {
+        let verified = self.verify_once(username, hash, password, || Ok(None)).await;
+        // Nothing throttles it.
+        verified.map_err(|_| Busy)
+    }
+
+    /// As [`Verifier::verify`], for attempts that are counted: whoever hashes is charged by
+    /// `attempt`, whoever waits for the same password is not. What was no failure is refunded.
+    ///
+    /// # Errors
+    /// `Throttled` as `attempt` says, else `Busy`.
+    pub async fn verify_attempt<'a>(
+        &self,
+        username: &str,
+        hash: PasswordHash,
+        password: &str,
+        attempt: impl FnOnce() -> Result<Charge<'a>, Throttled>,
+    ) -> Result<bool, Unverified> {
+        self.verify_once(username, hash, password, || attempt().map(Some)).await
+    }
+
+    async fn verify_once<'a>(
+        &self,
+        username: &str,
+        hash: PasswordHash,
+        password: &str,
+        attempt: impl FnOnce() -> Result<Option<Charge<'a>>, Throttled>,
+    ) -> Result<bool, Unverified> {
         let key = self.fingerprint(username, hash.as_str(), password);
         if let Some(verdict) = self.verdicts.get(&key).await
             && !verdict.right
@@ -119,11 +163,16 @@ impl Verifier {
         let verdict = self
             .verdicts
             .try_get_with(key, async move {
-                let right = self.run(move || hash.verify(&password)).await?;
-                Ok::<_, Busy>(Verdict { right, at: Instant::now() })
+                let charge = attempt().map_err(Unverified::Throttled)?;
+                let right = self.run(move || hash.verify(&password)).await;
+                if let (Some(charge), Ok(true) | Err(Busy)) = (charge, right) {
+                    charge.refund();
+                }
+                let right = right.map_err(|Busy| Unverified::Busy)?;
+                Ok(Verdict { right, at: Instant::now() })
             })
             .await
-            .map_err(|busy| *busy)?;
+            .map_err(|unverified: Arc<Unverified>| *unverified)?;
         Ok(verdict.right)
     }
 
@@ -151,6 +200,7 @@ impl Verifier {
             .await
             .map_err(|_| Busy)?
             .map_err(|_| Busy)?;
+        self.hashed.inc();
         tokio::task::spawn_blocking(move || {
             let result = work();
             drop((turn, place));

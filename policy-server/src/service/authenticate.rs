@@ -10,7 +10,8 @@ use super::snapshot::{PrincipalSnapshot, Snapshots};
 use crate::config::FirstLogin;
 use crate::contract::{Subject, VerifiedIdentity, subject};
 use crate::credentials::{
-    Busy, Network, PasswordHash, Remembered, Throttle, Token, Verifier, hash_new,
+    Busy, Charge, Network, PasswordHash, Remembered, Throttle, Throttled, Token, Unverified,
+    Verifier, hash_new,
 };
 use crate::metrics::Reuse;
 use crate::policy::{EVERYTHING, Reach};
@@ -85,6 +86,21 @@ impl From<StoreError> for Failure {
 impl From<Busy> for Failure {
     fn from(_: Busy) -> Self {
         Self::Busy
+    }
+}
+
+impl From<Throttled> for Failure {
+    fn from(throttled: Throttled) -> Self {
+        Self::Throttled { retry_after: throttled.retry_after }
+    }
+}
+
+impl From<Unverified> for Failure {
+    fn from(unverified: Unverified) -> Self {
+        match unverified {
+            Unverified::Busy => Self::Busy,
+            Unverified::Throttled(throttled) => throttled.into(),
+        }
     }
 }
 
@@ -169,26 +185,29 @@ impl Authenticator {
                 match remembered {
                     Remembered::Right => true,
                     Remembered::Wrong => {
-                        self.check_throttle(username, network)?;
+                        // It stays charged.
+                        let _ = self.attempt(username, network)?;
                         false
                     }
-                    Remembered::Unknown => {
-                        self.check_throttle(username, network)?;
-                        self.verify(username, hash, password).await?
-                    }
+                    Remembered::Unknown => self.verify(username, hash, password, network).await?,
                 }
             }
             None => {
-                self.check_throttle(username, network)?;
-                self.verifier.verify_nothing(password).await?;
+                self.verify_nothing(username, password, network).await?;
                 false
             }
         };
-        let admin = principal.super_admin();
-        if !right || (admin && password == LEGACY_DEFAULT_PASSWORD) || principal.disabled() {
-            self.throttle.failed(username, network, Instant::now());
+        let wrong = || {
             let depends_on = Some(scope::user(username));
-            return Err(Failure::Wrong { depends_on, reason: "wrong_credential" });
+            Err(Failure::Wrong { depends_on, reason: "wrong_credential" })
+        };
+        if !right {
+            return wrong();
+        }
+        let admin = principal.super_admin();
+        if (admin && password == LEGACY_DEFAULT_PASSWORD) || principal.disabled() {
+            self.throttle.failed(username, network, Instant::now());
+            return wrong();
         }
         self.throttle.succeeded(username, network);
         Ok(Authenticated {
@@ -201,17 +220,42 @@ impl Authenticator {
         })
     }
 
-    async fn verify(&self, username: &str, hash: &str, password: &str) -> Result<bool, Failure> {
+    fn attempt(&self, user: &str, network: Option<Network>) -> Result<Charge<'_>, Throttled> {
+        self.throttle.attempt(user, network, Instant::now())
+    }
+
+    /// A failure that costs a moment, and a charge.
+    async fn verify_nothing(
+        &self,
+        username: &str,
+        password: &str,
+        network: Option<Network>,
+    ) -> Result<(), Failure> {
+        let charge = self.attempt(username, network)?;
+        self.verifier.verify_nothing(password).await.map_err(|busy| {
+            charge.refund();
+            busy.into()
+        })
+    }
+
+    async fn verify(
+        &self,
+        username: &str,
+        hash: &str,
+        password: &str,
+        network: Option<Network>,
+    ) -> Result<bool, Failure> {
         let parsed: PasswordHash = match hash.parse() {
             Ok(parsed) => parsed,
             Err(error) => {
                 tracing::warn!(username, %error, "a stored password hash cannot be used");
-                self.verifier.verify_nothing(password).await?;
+                self.verify_nothing(username, password, network).await?;
                 return Ok(false);
             }
         };
         let outdated = parsed.needs_rehash();
-        let right = self.verifier.verify(username, parsed, password).await?;
+        let attempt = || self.attempt(username, network);
+        let right = self.verifier.verify_attempt(username, parsed, password, attempt).await?;
         if right && outdated {
             self.rehash(username, hash, password).await;
         }

@@ -170,11 +170,12 @@ async fn drained(mut draining: watch::Receiver<bool>) {
 async fn decider(config: &Config, store: Store, metrics: &Metrics) -> Result<Decider, ServeError> {
     let snapshots =
         Arc::new(Snapshots::new(store, metrics.clone(), config.admin_groups.clone()).await?);
-    let verifier = Arc::new(Verifier::new(VerifierConfig {
+    let verifier = Verifier::new(VerifierConfig {
         concurrency: config.hash_concurrency,
         remember: config.credential_ttl,
         ..VerifierConfig::default()
-    }));
+    });
+    let verifier = Arc::new(verifier.counting(metrics.password_hashes()));
     let failures = Allowance {
         burst: config.max_failures,
         refill: Duration::from_secs(60) / config.max_failures.max(1),

@@ -1,5 +1,7 @@
 //! Who is recognised, and what they may do then.
 
+use std::sync::Arc;
+
 use mlgate_policy_server::contract as pb;
 use mlgate_policy_server::contract::{Action, Outcome, ResourceType, Standing};
 use mlgate_policy_server::domain::{Level, ResourceType as Domain};
@@ -83,6 +85,35 @@ async fn a_guesser_is_throttled_and_the_user_elsewhere_is_not(place: On) {
     assert!(answer.retry_after_ms > 0);
     let answer = server.request(from("10.1.1.1", PASSWORD)).await;
     assert_eq!(answer.outcome(), Outcome::Allowed);
+}
+}
+
+on_both_stores! {
+async fn guesses_at_the_same_moment_are_as_few_as_one_after_the_other(place: On) {
+    let server = Arc::new(fixture(place, &[("max_failures", "3")]).await);
+    let at_once = async |address: &'static str, passwords: Vec<String>| {
+        let tasks: Vec<_> = passwords
+            .into_iter()
+            .map(|password| {
+                let mut request = request(basic("owner", &password), vec![]);
+                request.info.as_mut().unwrap().client_address = address.to_owned();
+                let server = Arc::clone(&server);
+                tokio::spawn(async move { server.request(request).await.outcome() })
+            })
+            .collect();
+        let mut outcomes = Vec::new();
+        for task in tasks {
+            outcomes.push(task.await.unwrap());
+        }
+        outcomes
+    };
+    let guesses = (0..40).map(|number| format!("guess {number}")).collect();
+    let outcomes = at_once("10.9.9.9", guesses).await;
+    let of = |wanted| outcomes.iter().filter(|&&outcome| outcome == wanted).count();
+    assert_eq!((of(Outcome::Unauthenticated), of(Outcome::Throttled)), (3, 37), "{outcomes:?}");
+    // What is right is no failure, however often it is asked before that is known.
+    let outcomes = at_once("10.1.1.1", vec![PASSWORD.to_owned(); 20]).await;
+    assert_eq!(outcomes, [Outcome::Allowed; 20]);
 }
 }
 
