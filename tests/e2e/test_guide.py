@@ -1,10 +1,12 @@
 """The operations guide, followed to the letter: the commands of each page are run as they stand."""
 
 import base64
+import contextlib
 import hashlib
 import os
 import re
 import shutil
+import sqlite3
 import subprocess
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from support.envoy import SHIPPED
 from support.reference import ADMIN, running_reference
 
 GUIDE = SHIPPED / "guide"
+OIDC_AUTH_TABLES = SHIPPED.parent / "policy-server/tests/import/mlflow-oidc-auth-11.0.2.sql"
 BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.M | re.S)
 
 
@@ -126,10 +129,35 @@ def test_from_mlflows_basic_auth(place, tmp_path):
     assert not place.allows("carol update experiment 4711")
 
 
+def oidc_auth_database(path, rows):
+    """A database of mlflow-oidc-auth, with the tables that its migrations make."""
+    with contextlib.closing(sqlite3.connect(path)) as database, database:
+        database.executescript(OIDC_AUTH_TABLES.read_text())
+        for statement in rows:
+            database.execute(statement)
+
+
 def test_from_mlflow_oidc_auth(place):
-    assert "allowed" in place.follow("from-mlflow-oidc-auth.md")
+    rows = [
+        "INSERT INTO users (id, username, display_name, is_admin, is_service_account) VALUES "
+        "(1, 'ana@example.com', 'Ana', FALSE, FALSE), (2, 'nightly', 'CI', FALSE, TRUE)",
+        "INSERT INTO groups (id, group_name) VALUES (1, 'data-science')",
+        "INSERT INTO experiment_permissions VALUES (1, '12', 1, 'EDIT'), (2, '13', 1, 'READ')",
+        "INSERT INTO experiment_group_permissions VALUES (1, '12', 1, 'READ'), (2, '13', 1, 'EDIT')",
+        "INSERT INTO user_groups (id, user_id, group_id) VALUES (1, 1, 1)",
+        "INSERT INTO registered_model_regex_permissions (id, regex, priority, user_id, permission) "
+        "VALUES (1, '^fraud-.*$', 1, 1, 'MANAGE'), (2, '^(a|b)$', 1, 1, 'MANAGE')",
+    ]
+    oidc_auth_database(place.directory / "oidc_auth.db", rows)
+    said = place.follow("from-mlflow-oidc-auth.md")
+    assert '"^(a|b)$" matches: no glob says' in said
+    assert "EDIT of group data-science on experiment 13: READ of user ana@example.com" in said
+    assert "service account" in said and "allowed" in said
     assert place.allows("somebody read experiment 12 --group data-science")
     assert not place.allows("somebody update experiment 12 --group data-science")
+    assert place.allows("ana@example.com manage registered_model fraud-1")
+    assert not place.allows("ana@example.com read registered_model a")
+    assert not place.allows("ana@example.com update experiment 13"), "her READ hid the group's EDIT"
 
 
 def test_from_easyauth(place):

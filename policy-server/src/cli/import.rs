@@ -10,7 +10,7 @@ use super::Session;
 use super::output::Output;
 use crate::config::{Layers, Tracking};
 use crate::domain::Level;
-use crate::import::{Plan, apply, htpasswd, mlflow, plan};
+use crate::import::{Plan, apply, htpasswd, mlflow, oidc_auth, plan};
 use crate::store::{Actor, Channel, DatabaseUrl, default_permission};
 
 #[derive(Debug, Subcommand)]
@@ -47,6 +47,39 @@ Examples:
         #[arg(long)]
         apply: bool,
     },
+    /// Take over users and permissions from the plugin mlflow-oidc-auth
+    #[command(after_help = "\
+Reads the database of mlflow-oidc-auth, up to 11.0.2: users, groups, and their permissions on
+experiments, models, prompts, scorers, the gateway's objects and MCP servers. What a group has
+becomes a role of the group. NO_PERMISSIONS becomes DENY. A regular expression becomes a glob
+where a glob says the same.
+
+There, the first permission that is found decides, even if it is lower than others. Here the
+highest counts, so what is hidden there is left out here. Nothing is taken over that would open
+more than it did; where the default permission would, the import is refused.
+
+It only shows what it would do, and what it would leave out and why, until --apply is given.
+Nothing that the store already has is changed, so the command may be run again.
+
+Examples:
+  mlgate import mlflow-oidc-auth --from sqlite:///auth.db
+  mlgate import mlflow-oidc-auth --from postgresql://mlflow@db/oidc_auth \\
+      --tracking-uri postgresql://mlflow@db/mlflow --apply")]
+    MlflowOidcAuth {
+        /// Its OIDC_USERS_DB_URI: sqlite:///relative.db, sqlite:////absolute.db, postgresql://…
+        #[arg(long, value_name = "URI")]
+        from: String,
+        /// MLflow's tracking database, which knows the workspaces of experiments, prompts from
+        /// models, and the ids of the gateway's objects [env: MLGATE_TRACKING_URI]
+        #[arg(long, value_name = "URI")]
+        tracking_uri: Option<String>,
+        /// Also set default_permission, as its DEFAULT_MLFLOW_PERMISSION is
+        #[arg(long, value_name = "PERMISSION")]
+        default_permission: Option<String>,
+        /// Write it
+        #[arg(long)]
+        apply: bool,
+    },
     /// Take over users and passwords from an htpasswd file
     #[command(after_help = "\
 Example:
@@ -72,16 +105,30 @@ pub(super) async fn run(
             let from = DatabaseUrl::parse_sqlalchemy("--from", &from)?;
             check_exists(&from)?;
             let tracking = tracking(layers, tracking_uri)?;
-            let default = default
-                .map(|text| default_permission(&text).context("--default-permission"))
-                .transpose()?;
+            let default = default_flag(default)?;
             let source = mlflow::read(&from, tracking.as_ref()).await?;
+            finish(session, source, default, apply).await
+        }
+        Command::MlflowOidcAuth { from, tracking_uri, default_permission: default, apply } => {
+            let from = DatabaseUrl::parse_sqlalchemy("--from", &from)?;
+            check_exists(&from)?;
+            let tracking = tracking(layers, tracking_uri)?;
+            let default = default_flag(default)?;
+            let floor = match default {
+                Some(level) => level,
+                None => session.store.stored_settings().await?.default_permission,
+            };
+            let source = oidc_auth::read(&from, tracking.as_ref(), floor).await?;
             finish(session, source, default, apply).await
         }
         Command::Htpasswd { file, apply } => {
             finish(session, htpasswd::read(&file)?, None, apply).await
         }
     }
+}
+
+fn default_flag(text: Option<String>) -> anyhow::Result<Option<Level>> {
+    text.map(|text| default_permission(&text).context("--default-permission")).transpose()
 }
 
 /// Three slashes are relative, which is easily overlooked.

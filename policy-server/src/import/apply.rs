@@ -1,7 +1,9 @@
 //! Doing what a plan says.
 
 use super::{ImportError, Plan, Step};
-use crate::store::{Actor, Committed, Entity, GrantSlot, IfExists, NewUser, Store, StoreError};
+use crate::store::{
+    Actor, Committed, Entity, GrantSlot, IfExists, NewUser, Store, StoreError, User,
+};
 
 /// Makes all additions in one transaction: an import is there as a whole, or not at all.
 ///
@@ -21,9 +23,22 @@ pub async fn apply(
             Step::SetDefaultPermission(level) => {
                 tx.put_setting("default_permission", level.as_str()).await?;
             }
-            Step::CreateUser { username, password_hash, is_admin } => {
-                let new = NewUser { username, password_hash, is_admin, service_account: false };
+            Step::CreateUser { username, password_hash, is_admin, service_account } => {
+                let new = NewUser { username, password_hash, is_admin, service_account };
                 tx.insert_user(&new).await?;
+            }
+            Step::DisableUser { username } => {
+                let before = tx.require_user(&username).await?;
+                let after = User { disabled: true, ..before.clone() };
+                tx.update_user("user.set_disabled", &before, &after).await?;
+            }
+            Step::GiveToGroup { workspace, role, group } => {
+                let role = require(tx.find_role(&workspace, &role).await?, &role)?;
+                tx.link_group_role(&group, &role).await?;
+            }
+            Step::AddToGroup { username, group } => {
+                let user = tx.require_user(&username).await?;
+                tx.link_group_member(&group, &user).await?;
             }
             Step::CreateRole { workspace, name, description } => {
                 tx.insert_role(&workspace, &name, description.as_deref()).await?;

@@ -37,7 +37,7 @@ fn parse(text: &str) -> Source {
             source.note(format!("user {username} ({place})"), "comes twice; the first one counts");
             continue;
         }
-        let user = SourceUser { password_hash: Some(hash.into()), is_admin: false };
+        let user = SourceUser { password_hash: Some(hash.into()), ..SourceUser::default() };
         source.users.insert(username.to_owned(), user);
     }
     source

@@ -193,7 +193,7 @@ fn level(table: &str, row: &LegacyRow) -> Result<Level, ImportError> {
 }
 
 /// Python's `urllib.parse.quote(name, safe='')`, with which MLflow makes scorers' keys.
-fn quoted(name: &str) -> String {
+pub(super) fn quoted(name: &str) -> String {
     use std::fmt::Write as _;
     let mut quoted = String::with_capacity(name.len());
     for byte in name.bytes() {

@@ -38,7 +38,14 @@ impl Tables {
         self.columns.get(table).is_some_and(|columns| columns.contains(column))
     }
 
-    async fn read(connection: &mut AnyConnection, url: &DatabaseUrl) -> sqlx::Result<Self> {
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.columns.keys().map(String::as_str)
+    }
+
+    pub(super) async fn read(
+        connection: &mut AnyConnection,
+        url: &DatabaseUrl,
+    ) -> sqlx::Result<Self> {
         let statement = match url {
             DatabaseUrl::Sqlite(_) => {
                 "SELECT CAST(m.name AS TEXT), CAST(c.name AS TEXT) \
@@ -77,6 +84,12 @@ pub async fn read(
         return Err(ImportError::unclear(
             url.to_string(),
             "has no table users as MLflow's auth app makes it",
+        ));
+    }
+    if tables.has_column("users", "display_name") {
+        return Err(ImportError::unclear(
+            url.to_string(),
+            "is mlflow-oidc-auth's; `mlgate import mlflow-oidc-auth` reads it",
         ));
     }
     let era = era(&mut transaction, &tables).await?;
@@ -160,7 +173,10 @@ async fn users(
                 None
             }
         };
-        source.users.insert(username.clone(), SourceUser { password_hash, is_admin });
+        source.users.insert(
+            username.clone(),
+            SourceUser { password_hash, is_admin, ..SourceUser::default() },
+        );
         names.insert(id, username);
     }
     Ok(names)

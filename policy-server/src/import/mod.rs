@@ -8,6 +8,7 @@ mod apply;
 pub mod htpasswd;
 mod legacy;
 pub mod mlflow;
+pub mod oidc_auth;
 mod plan;
 mod prompts;
 
@@ -26,6 +27,7 @@ pub struct Source {
     pub users: BTreeMap<String, SourceUser>,
     /// By workspace and name.
     pub roles: BTreeMap<(String, String), SourceRole>,
+    pub groups: BTreeMap<String, SourceGroup>,
     /// Users' own grants: (username, workspace, type, pattern).
     pub grants: BTreeMap<GrantKey, Level>,
     /// What could not be taken over as it was.
@@ -34,11 +36,13 @@ pub struct Source {
 
 pub type GrantKey = (String, String, ResourceType, Pattern);
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct SourceUser {
     /// None when there was none that may be used.
     pub password_hash: Option<SecretString>,
     pub is_admin: bool,
+    pub service_account: bool,
+    pub disabled: bool,
 }
 
 #[derive(Debug, Default)]
@@ -47,6 +51,24 @@ pub struct SourceRole {
     pub permissions: BTreeMap<(ResourceType, Pattern), Level>,
     /// Usernames.
     pub assigned: BTreeSet<String>,
+}
+
+impl SourceRole {
+    /// Two rows for one thing count together.
+    pub(crate) fn add(&mut self, resource: ResourceType, pattern: Pattern, level: Level) {
+        self.permissions
+            .entry((resource, pattern))
+            .and_modify(|held| *held = together(*held, level))
+            .or_insert(level);
+    }
+}
+
+#[derive(Debug, Default)]
+pub struct SourceGroup {
+    /// By workspace and name.
+    pub roles: BTreeSet<(String, String)>,
+    /// Usernames.
+    pub members: BTreeSet<String>,
 }
 
 /// Something that an import leaves out or changes, and why.

@@ -5,9 +5,9 @@ use std::fmt;
 
 use secrecy::SecretString;
 
-use super::{GrantKey, ImportError, Note, Source};
+use super::{GrantKey, ImportError, Note, Source, SourceGroup, SourceUser};
 use crate::domain::{Level, Pattern, ResourceType, validate_grant};
-use crate::store::{Role, Store, UserId};
+use crate::store::{Role, RoleId, Store, User, UserId};
 
 /// One addition to the store, in an order in which they can be made.
 #[derive(Debug)]
@@ -17,6 +17,10 @@ pub enum Step {
         username: String,
         password_hash: Option<SecretString>,
         is_admin: bool,
+        service_account: bool,
+    },
+    DisableUser {
+        username: String,
     },
     CreateRole {
         workspace: String,
@@ -35,6 +39,15 @@ pub enum Step {
         role: String,
         username: String,
     },
+    GiveToGroup {
+        workspace: String,
+        role: String,
+        group: String,
+    },
+    AddToGroup {
+        username: String,
+        group: String,
+    },
     Grant {
         username: String,
         workspace: String,
@@ -48,11 +61,17 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::SetDefaultPermission(level) => write!(f, "set default_permission to {level}"),
-            Self::CreateUser { username, password_hash, is_admin } => {
-                let kind = if *is_admin { "administrator" } else { "user" };
-                let how = if password_hash.is_some() { "" } else { ", without a password" };
+            Self::CreateUser { username, password_hash, is_admin, service_account } => {
+                let kind = match (is_admin, service_account) {
+                    (true, _) => "administrator",
+                    (false, true) => "service account",
+                    (false, false) => "user",
+                };
+                let without = password_hash.is_none() && !service_account;
+                let how = if without { ", without a password" } else { "" };
                 write!(f, "create {kind} {username}{how}")
             }
+            Self::DisableUser { username } => write!(f, "disable user {username}"),
             Self::CreateRole { workspace, name, .. } => {
                 write!(f, "create role {name} in {workspace}")
             }
@@ -62,6 +81,10 @@ impl fmt::Display for Step {
             Self::Assign { workspace, role, username } => {
                 write!(f, "give role {role} in {workspace} to {username}")
             }
+            Self::GiveToGroup { workspace, role, group } => {
+                write!(f, "give role {role} in {workspace} to group {group}")
+            }
+            Self::AddToGroup { username, group } => write!(f, "add {username} to group {group}"),
             Self::Grant { username, workspace, resource, pattern, level } => {
                 write!(f, "grant {username} {level} on {resource} {pattern} in {workspace}")
             }
@@ -104,22 +127,15 @@ pub async fn plan(
     }
     let reserved = store.reserved_prefixes().await?;
     for (username, user) in source.users {
-        match held.admins.get(&username) {
+        match held.users.get(&username) {
             None => {
                 // With or without the password: its grants would be the identity provider's user's.
                 reserved.refuse_password_of(&username)?;
-                let (password_hash, is_admin) = (user.password_hash, user.is_admin);
-                plan.steps.push(Step::CreateUser { username, password_hash, is_admin });
+                create(&mut plan, username, user);
             }
-            Some(is_admin) => {
+            Some(held) => {
                 plan.present += 1;
-                if *is_admin != user.is_admin {
-                    let is = if *is_admin { "is" } else { "is not" };
-                    plan.note(
-                        format!("user {username}"),
-                        format!("{is} an administrator here, unlike in the source; kept so"),
-                    );
-                }
+                compare(&mut plan, &username, held, &user);
             }
         }
     }
@@ -149,6 +165,7 @@ pub async fn plan(
             }
         }
     }
+    groups(&mut plan, source.groups, &held);
     for (key, level) in source.grants {
         let what = format!("{} on {} {} in {}", key.0, key.2, key.3, key.1);
         let there = held.grants.get(&key);
@@ -160,6 +177,50 @@ pub async fn plan(
         }
     }
     Ok(plan)
+}
+
+fn create(plan: &mut Plan, username: String, user: SourceUser) {
+    let SourceUser { password_hash, is_admin, service_account, disabled } = user;
+    let disable = disabled.then(|| Step::DisableUser { username: username.clone() });
+    plan.steps.push(Step::CreateUser { username, password_hash, is_admin, service_account });
+    plan.steps.extend(disable);
+}
+
+fn compare(plan: &mut Plan, username: &str, held: &HeldUser, user: &SourceUser) {
+    for (what, here, there) in [
+        ("an administrator", held.is_admin, user.is_admin),
+        ("disabled", held.disabled, user.disabled),
+    ] {
+        if here != there {
+            let is = if here { "is" } else { "is not" };
+            plan.note(
+                format!("user {username}"),
+                format!("{is} {what} here, unlike in the source; kept so"),
+            );
+        }
+    }
+}
+
+fn groups(plan: &mut Plan, groups: BTreeMap<String, SourceGroup>, held: &Held) {
+    for (group, SourceGroup { roles, members }) in groups {
+        let there = held.groups.get(&group);
+        for (workspace, role) in roles {
+            let key = (workspace, role);
+            if there.is_some_and(|there| there.roles.contains(&key)) {
+                plan.present += 1;
+            } else {
+                let ((workspace, role), group) = (key, group.clone());
+                plan.steps.push(Step::GiveToGroup { workspace, role, group });
+            }
+        }
+        for username in members {
+            if there.is_some_and(|there| there.members.contains(&username)) {
+                plan.present += 1;
+            } else {
+                plan.steps.push(Step::AddToGroup { username, group: group.clone() });
+            }
+        }
+    }
 }
 
 fn is_new(plan: &mut Plan, there: Option<&Level>, level: Level, what: String) -> bool {
@@ -187,10 +248,15 @@ fn warn_of_floor(plan: &mut Plan, grants: &BTreeMap<GrantKey, Level>, default: L
 
 /// What the store has, by the names that sources use.
 struct Held {
-    /// Whether each user is an administrator.
-    admins: HashMap<String, bool>,
+    users: HashMap<String, HeldUser>,
+    groups: BTreeMap<String, SourceGroup>,
     roles: HashMap<(String, String), HeldRole>,
     grants: HashMap<GrantKey, Level>,
+}
+
+struct HeldUser {
+    is_admin: bool,
+    disabled: bool,
 }
 
 struct HeldRole {
@@ -204,11 +270,18 @@ impl Held {
         let names: HashMap<UserId, &str> =
             users.iter().map(|user| (user.id, user.username.as_str())).collect();
         let mut held = Self {
-            admins: users.iter().map(|user| (user.username.clone(), user.is_admin)).collect(),
+            users: users
+                .iter()
+                .map(|User { username, is_admin, disabled, .. }| {
+                    (username.clone(), HeldUser { is_admin: *is_admin, disabled: *disabled })
+                })
+                .collect(),
+            groups: BTreeMap::new(),
             roles: HashMap::new(),
             grants: HashMap::new(),
         };
         let assignments = store.assignments(None).await?;
+        let mut roles: HashMap<RoleId, (String, String)> = HashMap::new();
         for role in store.roles(None).await? {
             let Role { id, name, workspace, user_id, permissions, .. } = role;
             if let Some(username) = user_id.and_then(|id| names.get(&id)) {
@@ -229,7 +302,13 @@ impl Held {
                 .into_iter()
                 .map(|held| ((held.resource, held.pattern), held.level))
                 .collect();
+            roles.insert(id, (workspace.clone(), name.clone()));
             held.roles.insert((workspace, name), HeldRole { permissions, assigned });
+        }
+        for group in store.groups().await? {
+            let given = group.roles.iter().filter_map(|id| roles.get(id)).cloned().collect();
+            let members = group.members.into_iter().collect();
+            held.groups.insert(group.name, SourceGroup { roles: given, members });
         }
         Ok(held)
     }

@@ -5,7 +5,7 @@ use sqlx::Row;
 
 use super::Store;
 use super::error::{Entity, Result, StoreError};
-use super::model::{Actor, Committed, Group, GroupId, Role, RoleId, UserId};
+use super::model::{Actor, Committed, Group, GroupId, Role, RoleId, User, UserId};
 use super::roles::refuse_hidden;
 use super::users::MAX_NAME_BYTES;
 use super::write::{WriteTx, check_name};
@@ -95,14 +95,10 @@ impl Store {
     ) -> Result<Committed<()>> {
         let mut tx = self.begin(actor).await?;
         let user = tx.require_user(username).await?;
-        let id = tx.group(group).await?;
-        let added = tx.link(ADD_MEMBER, id, user.id.0).await?;
-        if !added {
+        if !tx.link_group_member(group, &user).await? {
             let key = format!("{username} of {group}");
             return Err(StoreError::exists(Entity::GroupMember, key));
         }
-        tx.touch_user(username);
-        tx.audit("group.add_member", group, None, Some(json!(username))).await?;
         tx.commit(()).await
     }
 
@@ -192,8 +188,20 @@ impl WriteTx<'_> {
         Ok(kept.is_some())
     }
 
+    /// Makes the user a member of the group, which is created if it is not there; whether they
+    /// were none before.
+    pub(crate) async fn link_group_member(&mut self, group: &str, user: &User) -> Result<bool> {
+        let id = self.group(group).await?;
+        let added = self.link(ADD_MEMBER, id, user.id.0).await?;
+        if added {
+            self.touch_user(&user.username);
+            self.audit("group.add_member", group, None, Some(json!(user.username))).await?;
+        }
+        Ok(added)
+    }
+
     /// Gives the role to the group unless it has it.
-    pub(super) async fn link_group_role(&mut self, group: &str, role: &Role) -> Result<()> {
+    pub(crate) async fn link_group_role(&mut self, group: &str, role: &Role) -> Result<()> {
         let id = self.group(group).await?;
         if self.insert_group_role(id, role).await? {
             self.touch_group(group);

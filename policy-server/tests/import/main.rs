@@ -2,6 +2,7 @@
 //! end-to-end tests import databases that MLflow itself wrote.
 
 mod eras;
+mod oidc_auth;
 mod source;
 
 #[path = "../store/support.rs"]
