@@ -1,7 +1,10 @@
 //! From headers to a subject: which credential was presented, and, for a JWT, whose it is.
 
+pub mod apart;
 pub mod basic;
-mod claims;
+pub mod claims;
+pub mod forwarded;
+mod hop;
 pub mod issuers;
 pub mod jwt;
 pub mod key;

@@ -1,12 +1,17 @@
 //! The plugin's configuration: strict JSON. An unknown field, a wrong type or a value out of
 //! range refuses the whole configuration, and the message names the field.
 
+mod forwarded;
 mod issuer;
 
-pub use issuer::{Algorithm, Issuer, JwtConfig, KeySource, PemKey, Required, Separator};
+pub use forwarded::{ForwardedIdentity, IdentityHeaders, TrustedHop};
+pub use issuer::{
+    Algorithm, ClaimNames, Issuer, JwtConfig, KeySource, PemKey, Required, Separator,
+};
 
 use crate::policy_client::is_authority;
 use crate::surface::SurfaceSettings;
+use crate::surface::cross_site::is_origin;
 use serde::Deserialize;
 
 /// A configuration that cannot be used, with the field and the reason.
@@ -39,6 +44,9 @@ pub struct Config {
     /// JWT issuers whose tokens are verified here. Absent: every JWT is refused.
     #[serde(default)]
     pub jwt: Option<JwtConfig>,
+    /// Headers of a proxy in front that say who it is. Absent: they are removed unread.
+    #[serde(default)]
+    pub forwarded_identity: Option<ForwardedIdentity>,
     #[serde(default)]
     pub cache: CacheConfig,
     /// The largest body that is buffered, in bytes; larger ones get 413. 1 KiB to 64 MiB.
@@ -53,6 +61,10 @@ pub struct Config {
     /// Default: 60,000.
     #[serde(default = "default_body_timeout")]
     pub body_timeout_ms: u64,
+    /// Origins of other sites whose pages may send what changes something, as browsers write them:
+    /// `https://notebooks.example`. MLflow must allow them too. Default: none.
+    #[serde(default)]
+    pub allowed_origins: Vec<String>,
     /// Templates of the catalogue's routes that need no credential. Default:
     /// [`SurfaceSettings::default`].
     #[serde(default = "default_public_routes")]
@@ -213,8 +225,11 @@ impl Config {
                 "missing; at least {\"policy\":{\"cluster\":…}} is needed",
             ));
         }
-        let config: Self = serde_json::from_slice(json)
+        let mut config: Self = serde_json::from_slice(json)
             .map_err(|error| invalid("configuration", error.to_string()))?;
+        if let Some(forwarded) = &mut config.forwarded_identity {
+            forwarded.complete();
+        }
         config.check()?;
         Ok(config)
     }
@@ -265,12 +280,24 @@ impl Config {
                 ));
             }
         }
+        for (index, origin) in self.allowed_origins.iter().enumerate() {
+            if !is_origin(origin) {
+                return Err(invalid(
+                    format!("allowed_origins[{index}]"),
+                    "must be an origin such as https://notebooks.example",
+                ));
+            }
+        }
         if self
             .realm
             .bytes()
             .any(|byte| !(b' '..=b'~').contains(&byte) || byte == b'"' || byte == b'\\')
         {
             return Err(invalid("realm", "must be printable ASCII without quotes and backslashes"));
+        }
+        let issuers = self.jwt.iter().flat_map(|jwt| &jwt.issuers);
+        if let Some(forwarded) = &self.forwarded_identity {
+            forwarded.check(issuers.map(|issuer| issuer.name.as_str()))?;
         }
         self.jwt.as_ref().map_or(Ok(()), JwtConfig::check)
     }

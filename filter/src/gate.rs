@@ -30,6 +30,7 @@ mod permit;
 mod plan;
 mod response;
 
+use crate::authn::forwarded::Forwarded;
 use crate::authn::{self, Credential, Unauthenticated, Unproven};
 use crate::config::BodyMode;
 use crate::contract as pb;
@@ -39,6 +40,7 @@ use crate::metrics::Count;
 use crate::operation::{BodyNeed, Operation, ResponseWork};
 use crate::refusal::Refusal;
 use crate::reply::Answer;
+use crate::surface::cross_site::{self, Page};
 use crate::surface::{Administration, Passage, Reading, Routed, read_head};
 use crate::worker::Worker;
 use head::{CredentialHeader, Head};
@@ -210,6 +212,13 @@ impl Gate {
         need: BodyNeed,
         unread: Unread,
     ) -> Step {
+        let foreign = self.head.as_ref().is_none_or(|head| {
+            cross_site::page(&head.raw(), &worker.config.allowed_origins) == Page::Foreign
+        });
+        if foreign {
+            let answer = worker.replies.cross_site();
+            return self.refused(worker, host, answer);
+        }
         let who = match self.authenticate(worker, host) {
             Ok(who) => Who::Known(who),
             Err(Unproven::Refused(why)) => return self.unauthenticated(worker, host, &why),
@@ -411,10 +420,22 @@ impl Gate {
         };
         let (value, from) = head.credential(self.route);
         self.credential_header = from;
+        let forwarded = worker.forwarded(host, head.headers())?;
+        if let Forwarded::Identity(identity) = forwarded {
+            // Two credentials may be two people, and whichever went first would surprise somebody.
+            if value.is_some() {
+                return Err(Unauthenticated::basic("forwarded_and_authorization").into());
+            }
+            self.credential_header = CredentialHeader::Forwarded;
+            return Ok(authn::subject(Kind::Verified(identity)));
+        }
         if let Some(known) = value.and_then(|value| worker.recall(host, value)) {
             return Ok(known);
         }
         match authn::read(value)? {
+            Credential::Absent if forwarded == Forwarded::Ignored => {
+                Err(Unauthenticated::basic("forwarded_untrusted").into())
+            }
             Credential::Absent => Err(Unauthenticated::basic("no_credential").into()),
             Credential::Basic { username, password } => {
                 Ok(authn::subject(Kind::Basic(pb::BasicCredential { username, password })))

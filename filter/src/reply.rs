@@ -77,6 +77,12 @@ impl Replies {
         self.build(403, "PERMISSION_DENIED", "Permission denied", reason, Vec::new())
     }
 
+    /// 403 for what a page of another site has a browser send, whoever's browser it is.
+    pub fn cross_site(&self) -> Answer {
+        let message = "Requests from pages of other sites are refused.";
+        self.build(403, "PERMISSION_DENIED", message, "cross_site", Vec::new())
+    }
+
     /// 200 with a body that MLflow itself would have answered.
     pub fn as_mlflow(&self, body: &str) -> Answer {
         let headers = vec![("content-type".to_owned(), "application/json".to_owned())];

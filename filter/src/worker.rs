@@ -1,6 +1,8 @@
 //! What the requests of one worker and one configuration share: settings, cache, and the calls
 //! that are under way.
 
+use crate::authn::apart::Prefixes;
+use crate::authn::forwarded::{self, Forwarded};
 use crate::authn::issuers::{Issuers, Next};
 use crate::authn::{self, Unauthenticated, UnknownKey, Unproven};
 use crate::cache::{Cache, Fingerprint, Key};
@@ -83,6 +85,7 @@ pub struct Worker {
     pub client: PolicyClient,
     pub cache: Cache,
     pub issuers: Issuers,
+    pub prefixes: Prefixes,
     pub metrics: Metrics,
     watch: Watch,
     /// Of every key in shared data.
@@ -118,7 +121,8 @@ impl Worker {
             cache: Cache::new(config.cache.clone(), prefix.clone()),
             prefix,
             keys_seen: 0,
-            issuers: Issuers::new(config.jwt.as_ref())?,
+            issuers: Issuers::new(&config)?,
+            prefixes: Prefixes::of(&config),
             metrics: Metrics::define(host),
             surface,
             config,
@@ -284,6 +288,16 @@ impl Worker {
             Err(_) => Answered::Failed,
         };
         Some((answered, waiter))
+    }
+
+    /// What a proxy in front says, where that counts.
+    pub fn forwarded<H: Host>(
+        &self,
+        host: &H,
+        headers: &Headers,
+    ) -> Result<Forwarded, Unauthenticated> {
+        let Some(config) = &self.config.forwarded_identity else { return Ok(Forwarded::Nothing) };
+        forwarded::read(config, &self.prefixes, host, headers)
     }
 
     /// Whose an `Authorization` is, if it holds a JWT that was verified before: then it need not

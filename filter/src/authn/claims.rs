@@ -1,13 +1,58 @@
-//! Who a token's claims say somebody is, as the issuer's configuration reads them.
+//! Who claims say somebody is, as the configuration of their source reads them.
 
 use super::Unauthenticated;
-use super::jwt::refuse;
-use crate::config::{Issuer, Required, Separator};
+use crate::config::{ClaimNames, Issuer, Required, Separator};
 use crate::surface::json::{Object, Value};
+use std::collections::BTreeMap;
 
 /// MLflow's column `users.username` holds 255 characters.
 const MAX_NAME: usize = 255;
 const MAX_GROUPS: usize = 512;
+
+/// How a configuration reads who somebody is, whoever has said it.
+#[derive(Debug, Clone, Copy)]
+pub struct Naming<'c> {
+    pub username_claims: &'c [String],
+    pub username_prefix: &'c str,
+    pub groups_claim: &'c ClaimNames,
+    pub groups_separator: Separator,
+    pub groups_prefix: &'c str,
+    pub required_claims: &'c BTreeMap<String, Required>,
+}
+
+/// Why claims name nobody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClaimError {
+    NoUsername,
+    Username,
+    Groups,
+    GroupsOverage,
+}
+
+impl ClaimError {
+    /// As it is said of a token.
+    pub const fn of_token(self) -> Unauthenticated {
+        let (reason, description) = match self {
+            Self::NoUsername => ("jwt_no_username", "the token names no user"),
+            Self::Username => ("jwt_username", "the token's user name is not accepted"),
+            Self::Groups => ("jwt_groups", "the token's groups are not accepted"),
+            Self::GroupsOverage => {
+                ("jwt_groups_overage", "the token does not list the user's groups")
+            }
+        };
+        Unauthenticated::bearer(reason, description)
+    }
+
+    /// As it is said of the headers of a proxy.
+    pub const fn of_proxy(self) -> Unauthenticated {
+        Unauthenticated::basic(match self {
+            Self::NoUsername => "forwarded_no_username",
+            Self::Username => "forwarded_username",
+            Self::Groups => "forwarded_groups",
+            Self::GroupsOverage => "forwarded_groups_overage",
+        })
+    }
+}
 
 pub fn has_audience(claims: &Object, issuer: &Issuer) -> bool {
     let accepts = |audience: &Value| {
@@ -21,8 +66,8 @@ pub fn has_audience(claims: &Object, issuer: &Issuer) -> bool {
     }
 }
 
-pub fn has_required(claims: &Object, issuer: &Issuer) -> bool {
-    issuer.required_claims.iter().all(|(name, required)| {
+pub fn has_required(claims: &Object, naming: &Naming<'_>) -> bool {
+    naming.required_claims.iter().all(|(name, required)| {
         find(claims, name).is_some_and(|value| match required {
             Required::Exactly(wanted) => equals(value, wanted),
             Required::AnyOf(wanted) => wanted.iter().any(|wanted| equals(value, wanted)),
@@ -30,38 +75,38 @@ pub fn has_required(claims: &Object, issuer: &Issuer) -> bool {
     })
 }
 
-pub fn username(claims: &Object, issuer: &Issuer) -> Result<String, Unauthenticated> {
-    let present = issuer.username_claims.iter().find_map(|name| find(claims, name));
+pub fn username(claims: &Object, naming: &Naming<'_>) -> Result<String, ClaimError> {
+    let present = naming.username_claims.iter().find_map(|name| find(claims, name));
     let Some(Value::String(name)) = present else {
-        return refuse("jwt_no_username", "the token names no user");
+        return Err(ClaimError::NoUsername);
     };
-    let username = format!("{}{name}", issuer.username_prefix);
+    let username = format!("{}{name}", naming.username_prefix);
     if name.is_empty()
         || username.chars().count() > MAX_NAME
         || name.trim() != name
         || username.chars().any(char::is_control)
     {
-        return refuse("jwt_username", "the token's user name is not accepted");
+        return Err(ClaimError::Username);
     }
     Ok(username)
 }
 
 /// Sorted and without duplicates, so that the same groups give the same cache key.
-pub fn groups(claims: &Object, issuer: &Issuer) -> Result<Vec<String>, Unauthenticated> {
+pub fn groups(claims: &Object, naming: &Naming<'_>) -> Result<Vec<String>, ClaimError> {
     let mut groups = Vec::new();
-    for claim in &issuer.groups_claim.0 {
+    for claim in &naming.groups_claim.0 {
         // Without them a denial through a group would be lost.
         if has_overage(claims, claim) {
-            return refuse("jwt_groups_overage", "the token does not list the user's groups");
+            return Err(ClaimError::GroupsOverage);
         }
         let Some(value) = find(claims, claim) else { continue };
-        let Some(names) = names(value, issuer.groups_separator) else {
-            return refuse("jwt_groups", "the token's groups are not accepted");
+        let Some(names) = names(value, naming.groups_separator) else {
+            return Err(ClaimError::Groups);
         };
         if groups.len().saturating_add(names.len()) > MAX_GROUPS {
-            return refuse("jwt_groups", "the token's groups are not accepted");
+            return Err(ClaimError::Groups);
         }
-        groups.extend(names.into_iter().map(|name| format!("{}{name}", issuer.groups_prefix)));
+        groups.extend(names.into_iter().map(|name| format!("{}{name}", naming.groups_prefix)));
     }
     // A group that can have no name here can have no grants and no denials either.
     groups.retain(|name| name.len() <= MAX_NAME && !name.chars().any(char::is_control));

@@ -1,11 +1,13 @@
 //! The configured issuers: which keys they have, and which tokens have been verified.
 
+use super::apart::Prefixes;
+use super::claims::ClaimError;
 use super::jwt::Unverified;
 use super::key::{self, Key};
 use super::signature::{HostVerifier, RustVerifier, Signed, Verdict, Verifier};
 use super::{Unauthenticated, UnknownKey, Unproven, subject};
 use crate::bounded::Bounded;
-use crate::config::{ConfigError, Issuer, JwtConfig, KeySource};
+use crate::config::{Config, ConfigError, Issuer, KeySource};
 use crate::contract as pb;
 use crate::host::Host;
 use crate::recognizer::{Mark, Recognizer};
@@ -23,6 +25,7 @@ pub struct Issuers {
     leeway: u64,
     checks_per_second: u32,
     issuers: Vec<Known>,
+    prefixes: Prefixes,
     recognizer: Recognizer,
     /// The tokens themselves are kept nowhere.
     verified: Bounded<Mark, Remembered>,
@@ -73,7 +76,9 @@ pub enum Next {
 }
 
 impl Issuers {
-    pub fn new(config: Option<&JwtConfig>) -> Result<Self, ConfigError> {
+    pub fn new(config: &Config) -> Result<Self, ConfigError> {
+        let prefixes = Prefixes::of(config);
+        let config = config.jwt.as_ref();
         let mut issuers = Vec::new();
         for (index, issuer) in config.iter().flat_map(|jwt| &jwt.issuers).enumerate() {
             issuers.push(Known {
@@ -88,6 +93,7 @@ impl Issuers {
             leeway: config.map_or(0, |jwt| jwt.leeway_seconds),
             checks_per_second: config.map_or(0, |jwt| jwt.checks_per_second),
             issuers,
+            prefixes,
             recognizer: Recognizer::default(),
             verified: Bounded::new(REMEMBERED),
             second: 0,
@@ -212,7 +218,8 @@ impl Issuers {
         }
         // Cheap checks first: an expired token costs no signature.
         let mut identity = unverified.identity(&known.issuer, self.leeway, now)?;
-        self.keep_apart(&known.issuer, &mut identity)?;
+        let naming = known.issuer.naming();
+        self.prefixes.keep_apart(&naming, &mut identity).map_err(ClaimError::of_token)?;
         let key = known.find(&unverified, now_ms)?;
         if self.second != now {
             self.second = now;
@@ -238,29 +245,6 @@ impl Issuers {
                 Err(Unauthenticated::bearer("jwt_signature", description).into())
             }
         }
-    }
-
-    /// One issuer must not name the people or groups of another, by a name that begins with the
-    /// other's prefix.
-    fn keep_apart(
-        &self,
-        own: &Issuer,
-        identity: &mut pb::VerifiedIdentity,
-    ) -> Result<(), Unauthenticated> {
-        let others = || self.issuers.iter().map(|known| &known.issuer);
-        let foreign = |prefix: &str, own: &str, name: &str| {
-            prefix.len() > own.len() && name.starts_with(prefix)
-        };
-        if others()
-            .any(|other| foreign(&other.username_prefix, &own.username_prefix, &identity.username))
-        {
-            let description = "the token's user name is not accepted";
-            return Err(Unauthenticated::bearer("jwt_username", description));
-        }
-        identity.groups.retain(|name| {
-            !others().any(|other| foreign(&other.groups_prefix, &own.groups_prefix, name))
-        });
-        Ok(())
     }
 }
 

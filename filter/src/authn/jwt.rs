@@ -2,7 +2,7 @@
 //! somebody is. Nothing here trusts the token; the signature is checked in between.
 
 use super::Unauthenticated;
-use super::claims;
+use super::claims::{self, ClaimError};
 use crate::config::{Algorithm, Issuer};
 use crate::contract as pb;
 use crate::surface::json::{Object, Value, read_object};
@@ -30,10 +30,7 @@ pub struct Unverified<'a> {
     claims: Object,
 }
 
-pub(super) fn refuse<T>(
-    reason: &'static str,
-    description: &'static str,
-) -> Result<T, Unauthenticated> {
+fn refuse<T>(reason: &'static str, description: &'static str) -> Result<T, Unauthenticated> {
     Err(Unauthenticated::bearer(reason, description))
 }
 
@@ -102,13 +99,14 @@ impl<'a> Unverified<'a> {
         if !claims::has_audience(claims, issuer) {
             return refuse("jwt_audience", "the token is for another audience");
         }
-        if !claims::has_required(claims, issuer) {
+        let naming = issuer.naming();
+        if !claims::has_required(claims, &naming) {
             return refuse("jwt_required_claim", "the token lacks a required claim");
         }
         Ok(pb::VerifiedIdentity {
             issuer: issuer.name.clone(),
-            username: claims::username(claims, issuer)?,
-            groups: claims::groups(claims, issuer)?,
+            username: claims::username(claims, &naming).map_err(ClaimError::of_token)?,
+            groups: claims::groups(claims, &naming).map_err(ClaimError::of_token)?,
             expires_at: i64::try_from(accepted_until).unwrap_or(0),
         })
     }

@@ -78,6 +78,17 @@ mod tests {
         assert_eq!(problems(), Vec::<String>::new());
     }
 
+    /// Only what another site's page must not send is held back from it.
+    #[test]
+    fn what_is_asked_by_get_changes_nothing() {
+        use crate::catalogue::routes;
+        let got: Vec<_> = routes().filter(|route| route.method == Method::Get).collect();
+        assert!(got.len() > 50);
+        for route in got {
+            assert!(route.effects.is_empty(), "{}", route.path);
+        }
+    }
+
     #[test]
     fn both_prefixes_lead_to_the_same_line() {
         for path in ["/api/2.0/mlflow/runs/get", "/ajax-api/2.0/mlflow/runs/get"] {

@@ -1,6 +1,7 @@
 //! JWT issuers.
 
 use super::{ConfigError, invalid, range};
+use crate::authn::claims::Naming;
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -230,6 +231,17 @@ impl JwtConfig {
 }
 
 impl Issuer {
+    pub fn naming(&self) -> Naming<'_> {
+        Naming {
+            username_claims: &self.username_claims,
+            username_prefix: &self.username_prefix,
+            groups_claim: &self.groups_claim,
+            groups_separator: self.groups_separator,
+            groups_prefix: &self.groups_prefix,
+            required_claims: &self.required_claims,
+        }
+    }
+
     pub fn key_source(&self) -> KeySource {
         if self.jwks.is_none() && self.pem.is_empty() {
             KeySource::Pushed

@@ -44,12 +44,58 @@ fn a_value_out_of_range_is_refused_with_its_field() {
         (r#"{"policy":{"cluster":"p"},"scope":{"static_prefix":"x/"}}"#, "scope.static_prefix"),
         (r#"{"policy":{"cluster":"p"},"scope":{"hosts":["A.example"]}}"#, "scope.hosts[0]"),
         (r#"{"policy":{"cluster":"p"},"public_routes":["/*"]}"#, "public_routes[0]"),
+        (r#"{"policy":{"cluster":"p"},"allowed_origins":["*"]}"#, "allowed_origins[0]"),
         (r#"{"policy":{"cluster":"p"},"realm":"a\"b"}"#, "realm"),
         (r#"{"policy":{"cluster":"p"},"mode":"permissive"}"#, "permissive"),
         (r#"{"policy":{"cluster":"p"},"jwt":{"issuers":[]}}"#, "jwt.issuers"),
     ] {
         assert!(error_of(json).contains(field), "{json}: {}", error_of(json));
     }
+}
+
+#[test]
+fn forwarded_identities_need_a_hop_that_somebody_can_prove_to_be() {
+    let forwarded = |headers: &str, trusted: &str, more: &str| {
+        format!(
+            r#"{{"policy":{{"cluster":"p"}},"forwarded_identity":{{"name":"f","headers":"{headers}","trusted":{trusted}{more}}}}}"#
+        )
+    };
+    let hop = r#"{"addresses":["10.0.0.0/8"]}"#;
+    assert!(Config::parse(forwarded("auth_request", hop, "").as_bytes()).is_ok());
+    let easy = r#","identity_providers":["aad"]"#;
+    assert!(Config::parse(forwarded("easy_auth", hop, easy).as_bytes()).is_ok());
+    for (json, field) in [
+        (forwarded("auth_request", "{}", ""), "forwarded_identity.trusted"),
+        (forwarded("auth_request", r#"{"addresses":[]}"#, ""), "forwarded_identity.trusted"),
+        (forwarded("auth_request", r#"{"addresses":["0.0.0.0/0"]}"#, ""), "trusted.addresses"),
+        (
+            forwarded("auth_request", r#"{"addresses":["10.0.0.0/8","::/0"]}"#, ""),
+            "trusted.addresses",
+        ),
+        (forwarded("auth_request", r#"{"addresses":["proxy"]}"#, ""), "configuration"),
+        (forwarded("auth_request", r#"{"peers":["*.corp"]}"#, ""), "trusted.peers"),
+        (forwarded("auth_request", r#"{"secrets":["short"]}"#, ""), "trusted.secrets"),
+        (forwarded("auth_request", r#"{"x_forwarded_for":["10.0.0.1"]}"#, ""), "x_forwarded_for"),
+        (forwarded("any", hop, ""), "any"),
+        (forwarded("easy_auth", hop, ""), "forwarded_identity.identity_providers"),
+        (forwarded("forwarded", hop, easy), "forwarded_identity.identity_providers"),
+        (
+            forwarded("forwarded", hop, r#","groups_claim":"roles""#),
+            "forwarded_identity.groups_claim",
+        ),
+        (
+            forwarded("forwarded", hop, r#","username_claims":["sub"]"#),
+            "forwarded_identity.username_claims",
+        ),
+    ] {
+        assert!(error_of(&json).contains(field), "{json}: {}", error_of(&json));
+    }
+    let nameless =
+        r#"{"policy":{"cluster":"p"},"forwarded_identity":{"name":"f","headers":"forwarded"}}"#;
+    assert!(error_of(nameless).contains("trusted"));
+    let secret = forwarded("forwarded", r#"{"secrets":["0123456789abcdef0123456789abcdef"]}"#, "");
+    let shown = format!("{:?}", Config::parse(secret.as_bytes()).unwrap());
+    assert!(!shown.contains("0123456789abcdef"), "{shown}");
 }
 
 #[test]

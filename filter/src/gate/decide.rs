@@ -400,7 +400,7 @@ impl From<Layer> for Count {
 impl CredentialHeader {
     pub(super) const fn name(self) -> &'static [u8] {
         match self {
-            Self::Authorization => b"authorization",
+            Self::Authorization | Self::Forwarded => b"authorization",
             Self::Gateway => b"x-mlflow-authorization",
         }
     }

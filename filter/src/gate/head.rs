@@ -37,6 +37,8 @@ pub struct Head {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CredentialHeader {
     Authorization,
+    /// Several, of the proxy in front.
+    Forwarded,
     /// On MLflow's AI gateway routes `Authorization` may be the provider's, and is left alone.
     Gateway,
 }
@@ -58,6 +60,10 @@ impl Head {
     /// `None` for CONNECT.
     pub fn path(&self) -> Option<&[u8]> {
         self.value(b":path")
+    }
+
+    pub fn headers(&self) -> &Headers {
+        &self.headers
     }
 
     pub fn raw(&self) -> RawHead<'_> {
@@ -88,8 +94,7 @@ impl Head {
     /// Takes out what the client may not say, and the credential with it.
     pub fn strip<H: Host>(&self, host: &H, from: CredentialHeader) -> Result<(), HostError> {
         for (name, _) in self.headers.iter() {
-            let is_credential =
-                folds_to(name, AUTHORIZATION) && from == CredentialHeader::Authorization;
+            let is_credential = folds_to(name, AUTHORIZATION) && from != CredentialHeader::Gateway;
             if is_credential || is_stripped(name) {
                 host.remove_header(Direction::Request, name)?;
             }

@@ -6,6 +6,7 @@
 
 pub mod artifact;
 pub mod coding;
+pub mod cross_site;
 pub mod graphql;
 pub mod headers;
 pub mod id;

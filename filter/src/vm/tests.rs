@@ -6,6 +6,8 @@ use crate::host::Direction::{Request, Response};
 use crate::mock::Mock;
 use prost::Message;
 
+mod cross_site;
+mod forwarded;
 mod keys;
 mod refill;
 mod request;

@@ -15,9 +15,10 @@ class Answer:
     body: bytes = b""
 
 
-def http1(port, data, timeout=20):
-    """Sends bytes as they are and returns the first answer, or None if there is none."""
-    with socket.create_connection(("127.0.0.1", port), timeout=timeout) as connection:
+def http1(port, data, timeout=20, source="127.0.0.1"):
+    """Sends bytes as they are and returns the first answer, or None if there is none. `source` is
+    the sender's address."""
+    with socket.create_connection(("127.0.0.1", port), timeout, (source, 0)) as connection:
         connection.sendall(data)
         return _read_answer(connection)
 

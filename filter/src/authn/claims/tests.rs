@@ -20,11 +20,11 @@ fn read(claims: serde_json::Value) -> Object {
 }
 
 fn groups_of(settings: serde_json::Value, claims: serde_json::Value) -> Vec<String> {
-    groups(&read(claims), &issuer(settings)).unwrap()
+    groups(&read(claims), &issuer(settings).naming()).unwrap()
 }
 
 fn refused(settings: serde_json::Value, claims: serde_json::Value) -> &'static str {
-    groups(&read(claims), &issuer(settings)).unwrap_err().reason
+    groups(&read(claims), &issuer(settings).naming()).unwrap_err().of_token().reason
 }
 
 #[test]
@@ -108,16 +108,16 @@ fn a_required_claim_may_have_one_of_several_values() {
         "ref": {"any_of": ["refs/heads/main", "refs/heads/release"]},
     }}));
     let holds = |owner: &str, reference: &str| {
-        has_required(&read(json!({"repository_owner": owner, "ref": reference})), &github)
+        has_required(&read(json!({"repository_owner": owner, "ref": reference})), &github.naming())
     };
     assert!(holds("corp", "refs/heads/release"));
     assert!(!holds("corp", "refs/heads/x") && !holds("evil", "refs/heads/main"));
-    assert!(!has_required(&read(json!({"repository_owner": "corp"})), &github));
+    assert!(!has_required(&read(json!({"repository_owner": "corp"})), &github.naming()));
 }
 
 #[test]
 fn a_username_is_found_where_names_have_dots_themselves() {
     let kubernetes = issuer(json!({"username_claims": ["/kubernetes.io/serviceaccount/name"]}));
     let claims = json!({"kubernetes.io": {"serviceaccount": {"name": "trainer"}}});
-    assert_eq!(username(&read(claims), &kubernetes).unwrap(), "trainer");
+    assert_eq!(username(&read(claims), &kubernetes.naming()).unwrap(), "trainer");
 }

@@ -49,7 +49,7 @@ impl Idp {
             ]},
         });
         let config = Config::parse(config.to_string().as_bytes()).unwrap();
-        Issuers::new(config.jwt.as_ref()).unwrap()
+        Issuers::new(&config).unwrap()
     }
 }
 
@@ -465,6 +465,6 @@ fn a_flood_of_forged_tokens_is_refused_without_checking_each() {
 
 #[test]
 fn without_an_issuer_every_jwt_is_refused() {
-    let mut none = Issuers::new(None).unwrap();
+    let mut none = Issuers::new(&Config::parse(br#"{"policy":{"cluster":"p"}}"#).unwrap()).unwrap();
     assert_eq!(verify(&mut none, RS256_TOKEN).unwrap_err(), "jwt_issuer");
 }
