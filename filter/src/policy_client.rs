@@ -8,8 +8,23 @@ use crate::operation::{Effect, Operation};
 use pb::subject::Kind;
 use prost::Message;
 
-/// The version of the contract that this filter speaks.
-pub const CONTRACT: u32 = 1;
+/// The version of the contract that this filter speaks. The policy server, which has its own
+/// (`policy-server/src/service/contract.rs`), refuses it more than one step apart.
+pub const CONTRACT: u32 = 2;
+
+/// gRPC's FAILED_PRECONDITION, which the policy server uses for nothing else.
+const NOT_UNDERSTOOD: u32 = 9;
+
+/// What the log says of a status that is not OK.
+pub fn failure(code: u32) -> String {
+    match code {
+        NOT_UNDERSTOOD => format!(
+            "code {code}: the policy server does not understand contract {CONTRACT} of this \
+             filter; upgrade the older of the two step by step"
+        ),
+        _ => format!("code {code}"),
+    }
+}
 
 /// The largest answer that is read, in bytes. Envoy has no limit of its own.
 pub const MAX_ANSWER: usize = 4 * 1024 * 1024;

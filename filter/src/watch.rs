@@ -10,7 +10,7 @@ use crate::cache::watermarks::{Change, Watermarks};
 use crate::contract as pb;
 use crate::host::{Host, Token};
 use crate::metrics::{Count, Metrics};
-use crate::policy_client::{CONTRACT, PolicyClient};
+use crate::policy_client::{CONTRACT, PolicyClient, failure};
 use pb::watch_event::Event;
 use prost::Message;
 
@@ -175,7 +175,7 @@ impl Watch {
 
     /// The server ended the stream. Envoy keeps its memory until it is closed here too.
     pub fn on_closed<H: Host>(&mut self, means: &Means<'_, H>, code: u32) {
-        log::warn!("mlgate: the policy server's stream ended with code {code}");
+        log::warn!("mlgate: the policy server's stream ended with {}", failure(code));
         self.close(means);
         self.back_off(means.host, means.host.now_ms());
     }

@@ -12,7 +12,7 @@ use crate::gate::PAGE_TIMEOUT_MS;
 use crate::host::{ContextId, Headers, Host, HostError, Token};
 use crate::metrics::{Count, Metrics};
 use crate::operation::Forward;
-use crate::policy_client::{MAX_ANSWER, Method, PolicyClient};
+use crate::policy_client::{MAX_ANSWER, Method, PolicyClient, failure};
 use crate::reply::Replies;
 use crate::surface::SurfaceSettings;
 use crate::vm::GrpcEvent;
@@ -400,7 +400,7 @@ impl Worker {
             (Answered::Failed, _) => {
                 self.metrics.count(host, Count::PolicyErrors);
                 let code = status.err().unwrap_or_default();
-                log::warn!("policy server: {:?} failed with code {code}", flight.method);
+                log::warn!("policy server: {:?} failed with {}", flight.method, failure(code));
             }
             _ => {}
         }

@@ -27,8 +27,14 @@ def identity_provider():
 
 
 @pytest.fixture(scope="session")
-def gate(tmp_path_factory, store, identity_provider):
+def gate(session_gate):
     """A gate that everything shares: use names of your own for what you create."""
+    return session_gate
+
+
+@pytest.fixture(scope="session")
+def session_gate(tmp_path_factory, store, identity_provider):
+    """The same, for files that put another gate before it."""
     directory = tmp_path_factory.mktemp("gate")
     plugin_config = directory / "plugin.json"
     plugin_config.write_text(json.dumps(identity_provider.plugin_config()))

@@ -3,6 +3,7 @@
 mod administer;
 mod authenticate;
 mod authorize;
+pub mod contract;
 mod error;
 mod history;
 mod intents;

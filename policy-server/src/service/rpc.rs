@@ -9,7 +9,8 @@ use tonic::service::Interceptor;
 use tonic::{Request, Response, Status};
 
 use super::authorize::Decider;
-use super::watch::{EventStream, Sources, stream};
+use super::contract::Peer;
+use super::watch::{EventStream, Pace, Sources, stream};
 use crate::contract as pb;
 use crate::contract::policy_server::Policy;
 use crate::metrics::Metrics;
@@ -33,7 +34,8 @@ impl Policy for PolicyService {
         request: Request<pb::AuthorizeRequest>,
     ) -> Result<Response<pb::AuthorizeResponse>, Status> {
         let answer = self.decider.authorize(request.get_ref());
-        let response = self.metrics.call("Authorize", answer).await?;
+        let mut response = self.metrics.call("Authorize", answer).await?;
+        Peer::of(&request).adapt(&mut response);
         self.metrics.decided(response.outcome());
         Ok(Response::new(response))
     }
@@ -73,8 +75,9 @@ impl Policy for PolicyService {
         };
         let draining = self.draining.clone();
         let watching = self.metrics.watcher();
+        let pace = Pace { heartbeat: self.heartbeat, peer: Peer::of(&request) };
         let request = request.into_inner();
-        Ok(Response::new(stream(sources, request, self.heartbeat, draining, watching)))
+        Ok(Response::new(stream(sources, request, pace, draining, watching)))
     }
 
     async fn keys(
@@ -90,7 +93,8 @@ impl Policy for PolicyService {
     }
 }
 
-/// Refuses calls without the shared token, where one is configured.
+/// Refuses calls without the shared token, where one is configured, and callers whose contract is
+/// not understood.
 #[derive(Clone)]
 pub struct SharedToken(Option<Arc<str>>);
 
@@ -101,11 +105,20 @@ impl SharedToken {
 }
 
 impl Interceptor for SharedToken {
-    fn call(&mut self, request: Request<()>) -> Result<Request<()>, Status> {
-        let Some(expected) = &self.0 else { return Ok(request) };
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        self.check(&request)?;
+        let peer = Peer::read(request.metadata())?;
+        request.extensions_mut().insert(peer);
+        Ok(request)
+    }
+}
+
+impl SharedToken {
+    fn check(&self, request: &Request<()>) -> Result<(), Status> {
+        let Some(expected) = &self.0 else { return Ok(()) };
         let given = request.metadata().get("authorization").map_or(&[][..], |v| v.as_bytes());
         if bool::from(given.ct_eq(expected.as_bytes())) {
-            Ok(request)
+            Ok(())
         } else {
             Err(Status::unauthenticated("the shared token is missing or wrong"))
         }

@@ -10,6 +10,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
 use super::authorize::milliseconds;
+use super::contract::Peer;
 use super::error::Refusal;
 use super::snapshot::Snapshots;
 use crate::contract as pb;
@@ -38,11 +39,18 @@ pub struct Sources {
     pub keys: watch::Receiver<KeySets>,
 }
 
+/// How often, and for whom.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    pub heartbeat: Duration,
+    pub peer: Peer,
+}
+
 /// Starts a stream. It ends when the watcher goes, stalls, or the server drains.
 pub fn stream(
     sources: Sources,
     request: pb::WatchRequest,
-    heartbeat: Duration,
+    pace: Pace,
     draining: watch::Receiver<bool>,
     watching: Watching,
 ) -> EventStream {
@@ -53,7 +61,7 @@ pub fn stream(
         keys,
         sent_keys: BTreeMap::new(),
         sender,
-        heartbeat,
+        pace,
         sent: 0,
         _watching: watching,
     };
@@ -67,7 +75,7 @@ struct Watcher {
     /// The version of each issuer's keys that the watcher has been sent.
     sent_keys: BTreeMap<String, u64>,
     sender: mpsc::Sender<Result<pb::WatchEvent, Status>>,
-    heartbeat: Duration,
+    pace: Pace,
     /// The revision up to which the watcher has been told.
     sent: u64,
     /// Counted for as long as it is fed.
@@ -94,7 +102,7 @@ impl Watcher {
 
     async fn feed(&mut self, last_revision: u64) -> Result<(), Gone> {
         let mut applied = self.snapshots.subscribe();
-        let mut ticks = tokio::time::interval(self.heartbeat);
+        let mut ticks = tokio::time::interval(self.pace.heartbeat);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         if last_revision == 0 {
             self.reset().await?;
@@ -164,13 +172,16 @@ impl Watcher {
     /// Says that everything up to now has been sent, if that is known.
     async fn beat(&mut self) -> Result<(), Gone> {
         let Some(current_at) = self.snapshots.current_at() else { return Ok(()) };
-        if self.sent != self.snapshots.applied() {
+        let age = current_at.elapsed();
+        // Filters of the version before take each heartbeat for news.
+        let stale = self.pace.peer == Peer::Previous && age > self.pace.heartbeat;
+        if stale || self.sent != self.snapshots.applied() {
             return Ok(());
         }
         let heartbeat = pb::Heartbeat {
             revision: self.sent,
-            interval_ms: milliseconds(self.heartbeat),
-            age_ms: milliseconds(current_at.elapsed()),
+            interval_ms: milliseconds(self.pace.heartbeat),
+            age_ms: milliseconds(age),
         };
         self.send(pb::watch_event::Event::Heartbeat(heartbeat)).await
     }

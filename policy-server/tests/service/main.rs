@@ -15,6 +15,7 @@ mod lists;
 mod metrics;
 mod names;
 mod postgres;
+mod previous;
 mod resolution;
 mod rest;
 mod support;
