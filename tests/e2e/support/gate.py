@@ -13,8 +13,9 @@ from pathlib import Path
 
 import requests
 
+from .canaries import CANARIES, PASSWORD
+
 ROOT = Path(__file__).parents[3]
-PASSWORD = "correct horse battery {}"
 
 
 def xtask():
@@ -74,6 +75,9 @@ class Gate:
         self.started = []
         self.url = demo.ready["url"]
         self.admin = (demo.ready["admin_user"], demo.ready["admin_password"])
+        CANARIES.watch_for("the administrator's password", self.admin[1])
+        # Beside the logs, for the search for secrets in what a session leaves.
+        self.written = Path(demo.ready["data_dir"]) / "logs"
 
     @property
     def ready(self):
@@ -110,9 +114,34 @@ class Gate:
             headers["Authorization"] = f"Bearer {credential}"
         with requests.Session() as session:
             session.trust_env = False
-            return session.request(
+            answer = session.request(
                 method, self.url + path, headers=headers, timeout=timeout, **options
             )
+        self._keep_refusal(answer)
+        return answer
+
+    def _keep_refusal(self, answer):
+        """What refusals tell is searched for secrets as the logs are. An answer that is streamed
+        is its test's to read."""
+        if answer.status_code >= 400 and answer._content_consumed:
+            head = "".join(f"{name}: {value}\n" for name, value in answer.headers.items())
+            with open(self.written / "refusals.log", "ab") as refusals:
+                refusals.write(head.encode("latin-1", "replace") + answer.content + b"\n")
+
+    def _keep_statistics(self):
+        urls = {
+            "envoy-stats": self.ready["envoy_admin_url"] + "/stats",
+            "envoy-prometheus": self.ready["envoy_admin_url"] + "/stats/prometheus",
+        }
+        if self.metrics_port:
+            urls["policy-metrics"] = f"http://127.0.0.1:{self.metrics_port}/metrics"
+        with requests.Session() as session:
+            session.trust_env = False
+            for name, url in urls.items():
+                # A test may have ended one of them for good.
+                with contextlib.suppress(requests.ConnectionError):
+                    text = session.get(url, timeout=20).content
+                    (self.written / f"{name}.log").write_bytes(text)
 
     def get(self, path, credential=None, **options):
         return self.request("GET", path, credential, **options)
@@ -144,6 +173,7 @@ class Gate:
 
     def close(self):
         """Stops the demo, and the policy servers that tests have started."""
+        self._keep_statistics()
         self.demo.stop()
         for process in self.started:
             process.kill()

@@ -19,6 +19,7 @@ import psutil
 import requests
 import yaml
 
+from .canaries import CANARIES, PASSWORD
 from .envoy import MODULE, SHIPPED, manager, running, stats
 from .gate import ROOT, accepts, basic, free_port, package, wait_until, xtask
 from .lanes import Lanes
@@ -36,8 +37,8 @@ WORKERS = 2
 MAX_STALENESS = 3.0
 # What the machine may add: requests that were on their way, a process that was not scheduled.
 NOISE = 1.0
-PASSWORD = "correct horse battery {}"
 ADMIN = ("admin", "administrator of the rig")
+CANARIES.watch_for("the password of the rig's administrator", ADMIN[1])
 EXPERIMENT = "/api/2.0/mlflow/experiments/get?experiment_id={}"
 # Below other users' ids, who are granted theirs one by one.
 FIRST_EXPERIMENT = 1000
