@@ -1,6 +1,7 @@
 """Who is let in, and what the others are told."""
 
 import json
+import statistics
 import time
 
 import jwt
@@ -38,6 +39,32 @@ def test_an_unknown_user_is_answered_like_a_wrong_password(gate):
     unknown = gate.get(SEARCH, ("unknown", "wrong horse battery"))
     is_challenged(wrong)
     assert (unknown.status_code, unknown.content) == (wrong.status_code, wrong.content)
+
+
+def test_an_unknown_user_takes_as_long_as_a_wrong_password(gate):
+    """A user who exists costs a password hash of tens of milliseconds; so must one who does not."""
+    name, _ = gate.create_user("timed")
+
+    def seconds(user, attempt):
+        # A refusal is remembered for a moment: each password is another one.
+        started = time.perf_counter()
+        answer = gate.get(SEARCH, (user, f"wrong horse battery {attempt}"))
+        taken = time.perf_counter() - started
+        assert answer.status_code == 401
+        return taken
+
+    # In turns, so that whatever else the machine does meets both.
+    pairs = [(seconds(name, n), seconds(f"untimed-{n}", n)) for n in range(25)]
+    known, unknown = (statistics.median(times) for times in zip(*pairs, strict=True))
+    anonymous = statistics.median(_nobodys_seconds(gate) for _ in range(25))
+    assert known > 2 * anonymous, "no hash is seen at all: this measures nothing"
+    assert known / 2 < unknown < known * 2, (known, unknown)
+
+
+def _nobodys_seconds(gate):
+    started = time.perf_counter()
+    assert gate.get(SEARCH).status_code == 401
+    return time.perf_counter() - started
 
 
 def test_the_official_client_reports_401(gate):

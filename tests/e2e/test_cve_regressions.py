@@ -1,7 +1,13 @@
-"""MLflow's own history of holes, each request shape sent by nobody and by a user without grants."""
+"""MLflow's own history of holes, each request shape sent by nobody and by a user without grants.
+
+The requests are raw bytes, because a client's library would tidy them, over HTTP/1.1 and HTTP/2.
+"""
+
+import json
+from urllib.parse import urlencode
 
 import pytest
-from support import scene
+from support import raw, scene
 
 
 @pytest.fixture(scope="module")
@@ -101,37 +107,52 @@ def cases(table):
     ]
 
 
-def send(acting, credential, method, path, options):
-    filled = {
-        name: _filled(acting, value) if name in ("json", "headers") else value
-        for name, value in options.items()
-    }
+def send(acting, who, method, path, options):
+    """The answers over HTTP/1.1 and HTTP/2, to which MLflow must not have heard anything."""
+    headers = {name: acting.fill(value) for name, value in options.get("headers", {}).items()}
+    data = _body(acting, options, headers)
+    if data is not None:
+        headers["Content-Length"] = str(len(data))
+    if who:
+        headers["Authorization"] = acting.authorization(who)
+    port, target = acting.gate.ready["ports"]["gate"], acting.fill(path)
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    head = f"{method} {target} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n{lines}\r\n"
+    fields = [
+        (b":method", method.encode()),
+        (b":scheme", b"http"),
+        (b":authority", b"127.0.0.1"),
+        (b":path", target.encode()),
+        *((name.lower().encode(), value.encode()) for name, value in headers.items()),
+    ]
     with acting.gate.recorder.silence():
-        return acting.gate.request(method, acting.fill(path), credential, **filled)
+        return [raw.http1(port, head.encode() + (data or b"")), raw.http2(port, fields, data)]
 
 
-def _filled(acting, value):
-    match value:
-        case str():
-            return acting.fill(value)
-        case dict():
-            return {key: _filled(acting, item) for key, item in value.items()}
-        case list():
-            return [_filled(acting, item) for item in value]
-    return value
+def _body(acting, options, headers):
+    if "json" in options:
+        headers["Content-Type"] = "application/json"
+        return acting.fill(json.dumps(options["json"])).encode()
+    match options.get("data"):
+        case dict() as form:
+            headers["Content-Type"] = "application/x-www-form-urlencoded"
+            return urlencode(form).encode()
+        case data:
+            return data
 
 
 @pytest.mark.parametrize("method, path, options", cases(ANONYMOUS) + cases(STRANGER))
 def test_nobody_gets_401(acting, method, path, options):
     # A form where MLflow takes JSON is refused before anybody is asked who they are.
     expected = (400, 401) if "data" in options else (401,)
-    assert send(acting, None, method, path, options).status_code in expected
+    for answer in send(acting, None, method, path, options):
+        assert answer.status in expected, answer
 
 
 @pytest.mark.parametrize("method, path, options", cases(STRANGER))
 def test_a_stranger_gets_nothing(acting, method, path, options):
-    answer = send(acting, acting.eve, method, path, options)
-    assert answer.status_code in (400, 403, 404), answer.text
+    for answer in send(acting, "eve", method, path, options):
+        assert answer.status in (400, 403, 404), answer
 
 
 def test_an_unknown_host_gets_nothing(gate, admin):
@@ -139,13 +160,22 @@ def test_an_unknown_host_gets_nothing(gate, admin):
     with gate.recorder.silence():
         answer = gate.get("/health", admin, headers={"Host": "attacker.example"})
         assert answer.status_code in (403, 404, 421)
+        fields = [
+            (b":method", b"GET"),
+            (b":scheme", b"http"),
+            (b":authority", b"attacker.example"),
+            (b":path", b"/health"),
+        ]
+        assert raw.http2(gate.ready["ports"]["gate"], fields).status in (403, 404, 421)
 
 
 @pytest.mark.parametrize("password", ["", "p", "password1234"])
 @pytest.mark.parametrize("user", ["", "admin", "empty"])
 def test_empty_and_default_passwords_never_work(gate, user, password):
     """CVE-2025-1474, CVE-2025-11200 and CVE-2026-2635."""
-    assert gate.get("/api/2.0/mlflow/experiments/search", (user, password)).status_code == 401
+    with gate.recorder.silence():
+        answer = gate.get("/api/2.0/mlflow/experiments/search", (user, password))
+        assert answer.status_code == 401
 
 
 @pytest.mark.parametrize("who", ["alice", "admin"])
@@ -158,6 +188,12 @@ def test_a_form_on_another_site_cannot_write(acting, gate, who):
     with gate.recorder.silence():
         for headers in [foreign, {"Origin": "null"}, {"Sec-Fetch-Site": "same-site"}]:
             answer = gate.post(path, credential, json=body, headers=headers)
+            assert answer.status_code == 403, answer.text
+        # The policy server's own routes have nothing of MLflow's before them.
+        account = {"username": f"foreign-{who}", "password": "correct horse battery"}
+        for name in ["create", "create-ui"]:
+            users = f"/ajax-api/2.0/mlflow/users/{name}"
+            answer = gate.post(users, credential, json=account, headers=foreign)
             assert answer.status_code == 403, answer.text
     own = {"Origin": gate.url, "Sec-Fetch-Site": "same-origin"}
     answer = gate.post(path, credential, json=body, headers=own)

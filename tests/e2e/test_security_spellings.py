@@ -3,6 +3,9 @@
 The gate may refuse the spelling (400) or read it as what it is (403); MLflow must hear nothing.
 """
 
+import base64
+import json
+
 import pytest
 from support import raw, scene
 from support.envoy import another_envoy, manager
@@ -26,10 +29,8 @@ def send(acting, who, method, target, data="", further="X-None: 1", encoding="ut
     target = target.replace("{arabic}", acting.experiment.translate(ARABIC))
     payload = fill(data).encode(encoding)
     length = f"Content-Length: {len(payload)}\r\n" if data else ""
-    head = (
-        f"{method} {target} HTTP/1.1\r\n{HEAD}{length}{fill(further)}\r\n"
-        f"Authorization: {acting.authorization(who)}\r\n\r\n"
-    )
+    login = f"Authorization: {acting.authorization(who)}\r\n" if who != "nobody" else ""
+    head = f"{method} {target} HTTP/1.1\r\n{HEAD}{length}{fill(further)}\r\n{login}\r\n"
     with acting.gate.recorder.silence():
         return raw.http1(port or acting.gate.ready["ports"]["gate"], head.encode() + payload)
 
@@ -140,6 +141,52 @@ def test_a_host_that_continues_as_a_path_opens_nothing(acting, host):
     )
     with acting.gate.recorder.silence():
         assert_refused(raw.http1(acting.gate.ready["ports"]["gate"], request.encode()))
+
+
+SPLIT = "%0d%0aX-Injected:%201%0d%0a%0d%0a<script>"
+
+
+@pytest.mark.parametrize(
+    "method, target, data, further",
+    [
+        ("GET", f"/{SPLIT}", "", "X-None: 1"),
+        ("GET", f"/api/2.0/mlflow/experiments/get{SPLIT}?experiment_id={{victim}}", "", "X-None: 1"),
+        ("GET", f"/api/2.0/mlflow/experiments/get?experiment_id={SPLIT}", "", "X-None: 1"),
+        ("GET", f"/api/2.0/mlflow/experiments/get?{SPLIT}=1&{SPLIT}=2", "", "X-None: 1"),
+        ("GET", "/graphql%E2%80%A8", "", "X-None: 1"),
+        ("POST", "/api/2.0/mlflow/experiments/update",
+         '{"\\r\\nX-Injected: 1":1,"\\r\\nX-Injected: 1":2}', JSON),
+        ("POST", "/api/2.0/mlflow/experiments/update",
+         '{"a_b\\r\\nX-Injected: 1":1,"aB\\r\\nX-Injected: 1":2}', JSON),
+        ("GET", "/api/2.0/mlflow/experiments/get?experiment_id={victim}", "",
+         'X-Request-Id: "\\r\\nX-Injected: 1\r\nOrigin: https://a\tX-Injected: 1'),
+        ("GET", "/api/2.0/mlflow/experiments/get?experiment_id={victim}", "",
+         'X-MLFLOW-WORKSPACE: a"\tX-Injected: 1'),
+        ("GET", "/signup%0d%0aLocation:%20https://attacker.example", "", "X-None: 1"),
+    ],
+)
+@pytest.mark.parametrize("who", ["eve", "nobody"])
+def test_no_request_writes_headers_of_its_answer(acting, who, method, target, data, further):
+    """What a refusal repeats of the request stays within its JSON."""
+    answer = send(acting, who, method, target, data, further)
+    assert answer.status in (400, 401, 403), answer
+    assert "x-injected" not in answer.headers and "location" not in answer.headers, answer
+    assert not any("injected" in value.lower() for value in answer.headers.values()), answer
+    if answer.headers.get("content-type", "").startswith("application/json"):
+        assert json.loads(answer.body)["error_code"], answer
+        assert b"\r" not in answer.body and b"\n" not in answer.body, "as JSON escapes it"
+
+
+@pytest.mark.parametrize("who", ["a\r\nX-Injected: 1", "a\nWWW-Authenticate: Basic realm=x"])
+def test_no_username_writes_headers_of_its_answer(acting, who):
+    target = "/api/2.0/mlflow/experiments/search?max_results=1"
+    encoded = base64.b64encode(f"{who}:wrong horse battery".encode()).decode()
+    request = f"GET {target} HTTP/1.1\r\n{HEAD}Authorization: Basic {encoded}\r\n\r\n"
+    with acting.gate.recorder.silence():
+        answer = raw.http1(acting.gate.ready["ports"]["gate"], request.encode())
+    assert answer.status in (400, 401), answer
+    assert not any("injected" in value.lower() for value in answer.headers.values()), answer
+    assert "x-injected" not in answer.headers and "realm=x" not in str(answer.headers), answer
 
 
 def test_trailers_behind_a_chunked_body_do_not_open_the_gate(acting):

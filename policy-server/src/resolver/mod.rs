@@ -59,6 +59,10 @@ pub enum LookupError {
         "MLflow's REST API does not tell what {kind} belongs to; set tracking_uri to its database"
     )]
     Untold { kind: &'static str },
+    /// A database that ignores case or trailing blanks has found another name than was asked for,
+    /// and grants are compared to the letter (PD-22).
+    #[error("MLflow has the name in another spelling")]
+    Misspelt,
     #[error("neither a tracking database nor a tracking server is configured")]
     Unconfigured,
 }

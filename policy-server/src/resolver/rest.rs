@@ -104,6 +104,10 @@ impl Rest {
         let Some(answer) = self.get(&path, &[("name", name)], workspace).await? else {
             return Ok(None);
         };
+        let stored = answer.pointer("/registered_model/name").and_then(Value::as_str);
+        if stored.is_some_and(|stored| stored != name) {
+            return Err(LookupError::Misspelt);
+        }
         let tags = answer.pointer("/registered_model/tags");
         let prompt = tags.and_then(Value::as_array).into_iter().flatten().any(|tag| {
             tag.get("key").and_then(Value::as_str) == Some(super::database::PROMPT_TAG)

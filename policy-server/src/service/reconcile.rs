@@ -144,7 +144,7 @@ impl Decider {
         error: &LookupError,
     ) -> Result<(), StoreError> {
         let over = at.saturating_sub(intent.created_at) > WINDOW;
-        let lasting = matches!(error, LookupError::Unconfigured);
+        let lasting = matches!(error, LookupError::Unconfigured | LookupError::Misspelt);
         if over && (lasting || matches!(intent.step, Step::Create { .. })) {
             let (user, step) = (intent.author.username.as_str(), &intent.step);
             tracing::error!(user, ?step, %error, "it is not known what came of it");

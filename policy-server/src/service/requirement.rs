@@ -169,9 +169,10 @@ impl<'a> Translation<'a> {
     async fn nameable(&mut self, naming: &pb::Naming) -> Result<Check> {
         let open = naming.r#type == pb::ResourceType::ModelOrPrompt as i32;
         let family = match open && !self.super_admin {
-            true => self.resolver.model_kind(&naming.current, self.workspace).await?,
-            false => ModelKind::Model,
+            true => self.model_kind(&naming.current).await?,
+            false => Some(ModelKind::Model),
         };
+        let Some(family) = family else { return Ok(Check::Unresolved) };
         let resource = resource(naming.r#type, family)?;
         let rules = self.store.creation_rules().await?;
         let permitted = rules.names.permit(resource, &naming.name, self.username);
@@ -259,7 +260,7 @@ impl<'a> Translation<'a> {
         {
             return Ok(Check::Unresolved);
         }
-        let family = self.family(rungs).await?;
+        let Some(family) = self.family(rungs).await? else { return Ok(Check::Unresolved) };
         let mut checks = Vec::with_capacity(rungs.len());
         for rung in rungs {
             let resource = resource(rung.r#type, family)?;
@@ -272,20 +273,28 @@ impl<'a> Translation<'a> {
         Ok(Check::Ladder { rungs: checks, explicit_only })
     }
 
-    /// Whether the named object of this ladder is a model or a prompt, where it matters.
-    async fn family(&mut self, rungs: &[pb::Rung]) -> Result<ModelKind> {
+    /// Whether the named object of this ladder is a model or a prompt, where it matters; `None`
+    /// where it is called something else.
+    async fn family(&mut self, rungs: &[pb::Rung]) -> Result<Option<ModelKind>> {
         let open = [pb::ResourceType::ModelOrPrompt, pb::ResourceType::ModelOrPromptVersion];
         if !rungs.iter().any(|rung| open.iter().any(|&kind| rung.r#type == kind as i32)) {
-            return Ok(ModelKind::Model);
+            return Ok(Some(ModelKind::Model));
         }
         let Some(pb::rung::Key::Id(name)) = rungs.last().and_then(|rung| rung.key.as_ref()) else {
             return Err(Unresolved::Malformed("model or prompt: the last rung names nothing"));
         };
         if self.super_admin {
-            return Ok(ModelKind::Model);
+            return Ok(Some(ModelKind::Model));
         }
         self.note(Stability::Brief(Duration::from_millis(500)));
-        Ok(self.resolver.model_kind(name, self.workspace).await?)
+        self.model_kind(name).await
+    }
+
+    async fn model_kind(&self, name: &str) -> Result<Option<ModelKind>> {
+        match self.resolver.model_kind(name, self.workspace).await {
+            Err(LookupError::Misspelt) => Ok(None),
+            found => Ok(Some(found?)),
+        }
     }
 
     /// `None` when the object is not here.

@@ -70,6 +70,11 @@ fn answer(line: &str) -> (&'static str, String) {
             r#"{"mcp_access_endpoints": [{"id": "e-1", "server_name": "com.x/tools"}],
                 "next_page_token": null}"#
         }
+        "GET /api/2.0/mlflow/registered-models/get?name=secret HTTP/1.1"
+        | "GET /api/2.0/mlflow/registered-models/get?name=Secret HTTP/1.1"
+        | "GET /api/2.0/mlflow/registered-models/get?name=Secret+ HTTP/1.1" => {
+            r#"{"registered_model": {"name": "Secret"}}"#
+        }
         "GET /ajax-api/3.0/jobs/j-1 HTTP/1.1" => {
             r#"{"job_id": "j-1", "params": {"experiment_id": "1"}}"#
         }
@@ -129,6 +134,21 @@ async fn ids_lead_to_what_is_granted_by_itself_through_mlflows_own_api(place: On
         assert_eq!(server.outcome("stranger", asked(id)).await, Outcome::Allowed, "{id}");
         assert_eq!(server.outcome("stranger", asked(other)).await, Outcome::Denied, "{other}");
         assert_eq!(server.outcome("stranger", asked("none")).await, Outcome::Denied);
+    }
+}
+}
+
+on_both_stores! {
+/// PD-22: on MySQL, MLflow finds `Secret` for whoever asks for `secret`, which nobody is denied.
+async fn a_name_that_mlflow_has_in_another_spelling_is_denied(place: On) {
+    let url = mlflow(None).await;
+    let server = fixture(place, &[("tracking_uri", &url)]).await;
+    server.grant("reader", Domain::RegisteredModel, "*", Level::Read).await;
+    let read = |name| on(R::ModelOrPrompt, name, Action::Read);
+    assert_eq!(server.outcome("reader", read("Secret")).await, Outcome::Allowed);
+    assert_eq!(server.outcome("reader", read("another")).await, Outcome::Allowed);
+    for name in ["secret", "Secret "] {
+        assert_eq!(server.outcome("reader", read(name)).await, Outcome::Denied, "{name:?}");
     }
 }
 }

@@ -35,9 +35,10 @@ impl Translation<'_> {
             _ if self.super_admin => return Ok(Check::Unresolved),
             ArtifactSource::RegisteredModel { name } => {
                 self.note(Stability::Brief(Duration::from_millis(500)));
-                let resource = match self.resolver.model_kind(&name, self.workspace).await? {
-                    ModelKind::Model => ResourceType::RegisteredModel,
-                    ModelKind::Prompt => ResourceType::Prompt,
+                let resource = match self.model_kind(&name).await? {
+                    Some(ModelKind::Model) => ResourceType::RegisteredModel,
+                    Some(ModelKind::Prompt) => ResourceType::Prompt,
+                    None => return Ok(Check::Unresolved),
                 };
                 let rung = RungCheck { resource, action, key: RowKey::Id(name) };
                 return Ok(Check::Ladder { rungs: vec![rung], explicit_only: false });
