@@ -5,6 +5,7 @@
 mod fields;
 mod layers;
 mod oidc;
+mod otlp;
 mod parse;
 
 #[cfg(test)]
@@ -21,6 +22,7 @@ pub use self::fields::{FIELDS, Field};
 pub use self::layers::Layers;
 pub use self::oidc::{AdminGroups, FirstLogin, HttpHosts, Oidc, OidcIssuer, OidcTiming};
 use self::oidc::{admin_groups, first_login};
+pub use self::otlp::Otlp;
 use self::parse::{
     address, boolean, default_permission, log_format, number, path, reason, shared_token, tracking,
     within,
@@ -83,6 +85,8 @@ pub struct Config {
     pub drain: Duration,
     /// Of the Prometheus metrics, over HTTP; none are served when None.
     pub metrics_listen: Option<SocketAddr>,
+    /// Where spans are sent; nowhere when None.
+    pub otlp: Option<Otlp>,
     pub oidc: Oidc,
     pub first_login: FirstLogin,
     pub admin_groups: AdminGroups,
@@ -164,6 +168,7 @@ impl Layers {
             heartbeat: self.required("heartbeat", within(50, 60_000))?,
             drain: self.required("drain", within(0, 600_000))?,
             metrics_listen: self.optional("metrics_listen", address)?,
+            otlp: self.otlp()?,
             oidc: self.oidc()?,
             first_login: self.required("first_login", first_login)?,
             admin_groups: self.optional("admin_groups", admin_groups)?.unwrap_or_default(),

@@ -14,6 +14,7 @@ pub mod policy;
 pub mod resolver;
 pub mod service;
 pub mod store;
+mod traces;
 
 /// The contract's messages and service, compiled from `proto/`.
 #[allow(clippy::all, missing_docs)]

@@ -53,6 +53,13 @@ pub const FIELDS: &[Field] = &[
     field("heartbeat", Some("1s"), "interval of heartbeats to filters (50ms to 1m)"),
     field("drain", Some("10s"), "how long open calls may take when stopping (0 to 10m)"),
     field("metrics_listen", None, "address and port of Prometheus metrics over HTTP"),
+    field("otlp_endpoint", None, "collector of spans, OTLP over gRPC: http(s)://HOST:PORT"),
+    field("otlp_ca", None, "PEM file; the authority of a collector with an https URL"),
+    field(
+        "otlp_sample",
+        Some("100"),
+        "percentage of calls without a client's trace that get one of their own (0 to 100)",
+    ),
     field("oidc_issuers", None, "issuers whose keys are discovered, as name=https://…, …"),
     field(
         "oidc_http_hosts",

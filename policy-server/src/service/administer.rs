@@ -8,12 +8,14 @@ use super::authenticate::{Authenticated, Failure, Method};
 use super::authorize::Decider;
 use crate::admin::{self, AdminRequest, Caller, Means};
 use crate::contract as pb;
+use crate::traces::step;
 
 impl Decider {
     /// Answers one call of the REST API. Failures are answers too.
     pub async fn administer(&self, request: pb::AdministerRequest) -> pb::AdministerResponse {
         let address = request.info.as_ref().map_or("", |info| info.client_address.as_str());
-        let who = self.authenticator.authenticate(request.subject.as_ref(), address).await;
+        let who = self.authenticator.authenticate(request.subject.as_ref(), address);
+        let who = step("authenticate", who).await;
         match who {
             Ok(who) => self.administer_as(who, request).await,
             Err(failure) => refusal(&failure),

@@ -16,6 +16,7 @@ use crate::domain::{Action, DEFAULT_WORKSPACE, Level, ResourceType};
 use crate::policy::{self, Check, Decision, Principal, Reach, Reason, RowKey, RungCheck, evaluate};
 use crate::resolver::Resolver;
 use crate::store::{Author, StoreError, scope};
+use crate::traces::step;
 
 /// Most hashes that an answer depends on; with more it cannot be cached.
 const MAX_DEPENDENCIES: usize = 32;
@@ -125,7 +126,8 @@ impl Decider {
         response.revision = standpoint.revision;
         response.age_ms = milliseconds(standpoint.age);
         let address = request.info.as_ref().map_or("", |info| info.client_address.as_str());
-        let who = self.authenticator.authenticate(request.subject.as_ref(), address).await?;
+        let who = self.authenticator.authenticate(request.subject.as_ref(), address);
+        let who = step("authenticate", who).await?;
         let settings = self.snapshots.settings().await?;
         response.principal = Some(pb::Principal {
             username: who.username.clone(),

@@ -15,11 +15,13 @@ use crate::contract as pb;
 use crate::contract::policy_server::Policy;
 use crate::metrics::Metrics;
 use crate::oidc::Issuers;
+use crate::traces::{Traces, administered, decided};
 
 pub struct PolicyService {
     pub decider: Arc<Decider>,
     pub issuers: Issuers,
     pub metrics: Metrics,
+    pub traces: Traces,
     pub heartbeat: Duration,
     /// True once the server is stopping.
     pub draining: watch::Receiver<bool>,
@@ -33,8 +35,10 @@ impl Policy for PolicyService {
         &self,
         request: Request<pb::AuthorizeRequest>,
     ) -> Result<Response<pb::AuthorizeResponse>, Status> {
-        let answer = self.decider.authorize(request.get_ref());
-        let mut response = self.metrics.call("Authorize", answer).await?;
+        let question = request.get_ref();
+        let answer = self.metrics.call("Authorize", self.decider.authorize(question));
+        let answer = self.traces.call("Authorize", question.info.as_ref(), answer, decided);
+        let mut response = answer.await?;
         Peer::of(&request).adapt(&mut response);
         self.metrics.decided(response.outcome());
         Ok(Response::new(response))
@@ -60,8 +64,12 @@ impl Policy for PolicyService {
         &self,
         request: Request<pb::AdministerRequest>,
     ) -> Result<Response<pb::AdministerResponse>, Status> {
-        let answer = async { Ok(self.decider.administer(request.into_inner()).await) };
-        let response: Result<_, Status> = self.metrics.call("Administer", answer).await;
+        let request = request.into_inner();
+        let info = request.info.clone();
+        let answer = async { Ok(self.decider.administer(request).await) };
+        let answer = self.metrics.call("Administer", answer);
+        let response: Result<_, Status> =
+            self.traces.call("Administer", info.as_ref(), answer, administered).await;
         Ok(Response::new(response?))
     }
 

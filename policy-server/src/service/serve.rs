@@ -27,6 +27,7 @@ use crate::metrics::Metrics;
 use crate::oidc::{Issuers, SetupError};
 use crate::resolver::{Backend, Database, LookupError, Resolver, ResolverConfig, Rest};
 use crate::store::{Store, StoreError};
+use crate::traces::Traces;
 
 /// Largest message that is read.
 const MAX_MESSAGE_BYTES: usize = 16 * 1024 * 1024;
@@ -49,6 +50,8 @@ pub enum ServeError {
     Tracking(#[from] LookupError),
     #[error(transparent)]
     Oidc(#[from] SetupError),
+    #[error(transparent)]
+    Otlp(#[from] crate::traces::SetupError),
     #[error("gRPC: {0}")]
     Transport(tonic::transport::Error),
     #[error("cannot watch for signals: {0}")]
@@ -82,6 +85,7 @@ pub async fn serve_on(
     let metrics = Metrics::default();
     let exposing = expose(&config, &metrics).await?;
     let decider = Arc::new(decider(&config, store, &metrics).await?);
+    let traces = Traces::start(config.otlp.as_ref())?;
     let (issuers, _refreshing) = Issuers::start(&config.oidc, &metrics)?;
     let follower = tokio::spawn(follow(Arc::clone(&decider.snapshots)));
     let reconciler = tokio::spawn(keep_reconciling(Arc::clone(&decider)));
@@ -98,6 +102,7 @@ pub async fn serve_on(
         decider,
         issuers,
         metrics,
+        traces: traces.clone(),
         heartbeat: config.heartbeat,
         draining: draining.clone(),
     })
@@ -145,6 +150,7 @@ pub async fn serve_on(
     if let Some(exposing) = exposing {
         exposing.abort();
     }
+    traces.stop().await;
     tracing::info!("stopped");
     result
 }

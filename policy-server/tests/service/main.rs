@@ -21,4 +21,5 @@ mod rest;
 mod support;
 mod tls;
 mod token_scopes;
+mod traces;
 mod watching;
