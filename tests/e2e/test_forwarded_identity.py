@@ -4,6 +4,7 @@ import base64
 import contextlib
 import json
 import re
+import tomllib
 
 import pytest
 from support.envoy import SHIPPED, another_envoy, manager
@@ -181,6 +182,44 @@ def test_a_proxy_may_prove_itself_by_a_secret_that_mlflow_never_sees(gate, proxi
         assert ask(proxied, [*user, ("X_Forwarded_Email", "root@corp.example"), proof]).status == 400
         joined = [("X-Forwarded-Email", "ana@corp.example, root@corp.example"), proof]
         assert ask(proxied, joined).status == 401
+
+
+def said_by_oauth2_proxy(settings, session):
+    """What oauth2-proxy documents to add to a request for these settings, and their defaults."""
+    headers = []
+    if settings.get("pass_authorization_header", False):
+        headers.append(("Authorization", f"Bearer {session['id_token']}"))
+    if settings.get("pass_user_headers", True):
+        headers += [("X-Forwarded-User", session["user"]), ("X-Forwarded-Email", session["email"])]
+        headers += [("X-Forwarded-Groups", ",".join(session["groups"]))]
+    return headers
+
+
+def test_what_oauth2_proxy_hands_on_is_a_token_and_its_headers_change_nothing(
+    gate, proxied, identity_provider
+):
+    settings = tomllib.loads((SHIPPED / "sign-in" / "oauth2-proxy.cfg").read_text())
+    session = {
+        "id_token": identity_provider.token("by-oauth2-proxy"),
+        "user": "root",
+        "email": "root@corp.example",
+        "groups": ["admins"],
+    }
+    said = said_by_oauth2_proxy(settings, session)
+    assert [name for name, _ in said] == ["Authorization"]
+    # With its own headers on it would say them as well: to a gate that has no use for them.
+    talkative = said_by_oauth2_proxy({**settings, "pass_user_headers": True}, session)
+    assert len(talkative) == 4
+    for headers in [said, talkative]:
+        with gate.recorder.listening() as heard:
+            assert ask(gate.ready["ports"]["gate"], headers).status == 200
+        assert b"x-mlgate-user: by-oauth2-proxy" in heard[0].lower()
+        assert b"x-forwarded-email" not in heard[0].lower()
+    # And to one that believes the headers of a proxy, two credentials are none.
+    with gate.recorder.silence():
+        proof = ("X-Mlgate-Proxy-Secret", SECRET)
+        answer = ask(proxied, [*talkative, proof])
+        assert answer.headers["x-mlgate-reason"] == "forwarded_and_authorization"
 
 
 def test_another_sites_page_cannot_use_the_login(gate, easy, unique):

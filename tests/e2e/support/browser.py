@@ -37,7 +37,7 @@ def find():
 class Browser:
     """One page. Basic credentials are given when the page is challenged, as in the prompt."""
 
-    def __init__(self, credential=None):
+    def __init__(self, credential=None, flags=()):
         self.credential = credential
         self.challenges = 0
         self.console_errors = []
@@ -49,7 +49,7 @@ class Browser:
         self._last_traffic = time.monotonic()
         self._profile = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         self._process = subprocess.Popen(
-            [find(), *FLAGS, f"--user-data-dir={self._profile.name}", "about:blank"],
+            [find(), *FLAGS, *flags, f"--user-data-dir={self._profile.name}", "about:blank"],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
