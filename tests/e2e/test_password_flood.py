@@ -77,13 +77,13 @@ def hashes(besieged):
     return int(re.search(r"(?m)^mlgate_password_hashes_total (\d+)", text)[1])
 
 
-def ask(port, path, authorization, address="127.0.0.1"):
+def ask(port, path, authorization, address="127.0.0.1", **headers):
     """Status and headers of one answer to a client at that address."""
     connection = http.client.HTTPConnection(
         "127.0.0.1", port, timeout=20, source_address=(address, 0)
     )
     try:
-        connection.request("GET", path, headers={"Authorization": authorization})
+        connection.request("GET", path, headers={"Authorization": authorization, **headers})
         answer = connection.getresponse()
         answer.read()
         return answer.status, answer.headers
@@ -169,3 +169,22 @@ def test_a_flood_of_wrong_passwords_is_refused_unhashed_and_locks_nobody_out(gat
     assert used < counts["answers"] * MICROSECONDS_PER_REFUSAL / 1e6 + 1, told
     # They share two processors with the flood, its sender and Envoy.
     assert flooded < 2 * calm + 0.02, told
+
+
+def test_an_address_that_tries_many_users_is_refused_whatever_it_calls_itself(besieged):
+    path, statuses = EXPERIMENT.format(0), []
+    # A hundred at once, and one a second.
+    while not statuses or statuses[-1] == 401 and len(statuses) < 200:
+        user = basic(f"tried-{len(statuses)}", "a guess")
+        status, headers = ask(besieged.port, path, user, address="127.0.0.9")
+        statuses.append(status)
+    assert statuses[-1] == 429 and len(statuses) > 100, statuses
+    assert headers["Retry-After"] == "1"
+    # The address is the peer's: Envoy is not told to believe the client.
+    forwarded = {"X-Forwarded-For": "192.0.2.7"}
+    again = [
+        ask(besieged.port, path, basic(f"tried-again-{n}", "a guess"), "127.0.0.9", **forwarded)[0]
+        for n in range(10)
+    ]
+    assert again.count(429) >= 5, again
+    assert ask(besieged.port, path, basic("tried-0", "a guess"), address="127.0.0.10")[0] == 401

@@ -1,6 +1,7 @@
 //! Keys of OIDC issuers: found, kept fresh, and given to filters, whatever the issuer does.
 //!
-//! The store plays no part here.
+//! The store has no keys, but the stream that tells of them tells of its changes too, and whoever
+//! waits for an issuer must not make others wait for the store.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -12,6 +13,7 @@ use tokio::net::TcpListener;
 use tokio_stream::StreamExt;
 use tonic::Code;
 
+use crate::on_both_stores;
 use crate::support::*;
 
 /// What an issuer answers, until it is told otherwise.
@@ -96,11 +98,11 @@ impl Idp {
         self.asked.lock().unwrap().len()
     }
 
-    async fn server(&self, flags: &[(&'static str, &str)]) -> Fixture {
+    async fn server(&self, place: On, flags: &[(&'static str, &str)]) -> Fixture {
         let issuers = format!("corp={}", self.url);
         let mut all = vec![("oidc_issuers", issuers.as_str()), ("oidc_refetch", "300ms")];
         all.extend_from_slice(flags);
-        fixture(On::Sqlite, &all).await
+        fixture(place, &all).await
     }
 }
 
@@ -125,11 +127,11 @@ fn now_ms() -> u64 {
     u64::try_from(now.as_millis()).unwrap()
 }
 
-#[tokio::test]
-async fn a_watcher_is_given_the_keys_and_every_change_of_them() {
+on_both_stores! {
+async fn a_watcher_is_given_the_keys_and_every_change_of_them(place: On) {
     let idp = Idp::start(&["k1"]).await;
     idp.set(|script| script.jwks = script.jwks.replace("[", r#"[{"kty": "odd", "kid": "x"}, "#));
-    let server = idp.server(&[("oidc_refresh", "1s"), ("oidc_stale", "1h")]).await;
+    let server = idp.server(place, &[("oidc_refresh", "1s"), ("oidc_stale", "1h")]).await;
     let request = pb::WatchRequest { node: "test".to_owned(), contract: 1, ..Default::default() };
     let mut stream = server.client.clone().watch(request).await.unwrap().into_inner();
     let mut seen: Vec<pb::KeySet> = Vec::new();
@@ -155,11 +157,12 @@ async fn a_watcher_is_given_the_keys_and_every_change_of_them() {
     assert!(seen.is_sorted_by(|one, next| one.version < next.version));
     assert!(seen.last().unwrap().version <= now_ms());
 }
+}
 
-#[tokio::test]
-async fn an_unknown_key_is_looked_for_at_once_but_not_again_and_again() {
+on_both_stores! {
+async fn an_unknown_key_is_looked_for_at_once_but_not_again_and_again(place: On) {
     let idp = Idp::start(&["k1"]).await;
-    let server = idp.server(&[]).await;
+    let server = idp.server(place, &[]).await;
     assert_eq!(kids(&server, "k1").await, ["k1"]);
     tokio::time::sleep(Duration::from_millis(300)).await;
     idp.set(|script| script.jwks = jwks(&["k1", "k2"]));
@@ -191,12 +194,13 @@ async fn an_unknown_key_is_looked_for_at_once_but_not_again_and_again() {
         assert!(pair[1] - pair[0] >= Duration::from_millis(250), "{:?}", pair[1] - pair[0]);
     }
 }
+}
 
-#[tokio::test]
-async fn the_first_to_need_the_keys_waits_for_an_issuer_that_is_slow() {
+on_both_stores! {
+async fn the_first_to_need_the_keys_waits_for_an_issuer_that_is_slow(place: On) {
     let idp = Idp::start(&["k1"]).await;
     idp.set(|script| script.delay = Duration::from_millis(400));
-    let server = idp.server(&[]).await;
+    let server = idp.server(place, &[]).await;
     assert_eq!(kids(&server, "k1").await, ["k1"]);
     // Passwords do not wait for it.
     idp.set(|script| script.delay = Duration::from_secs(30));
@@ -205,11 +209,12 @@ async fn the_first_to_need_the_keys_waits_for_an_issuer_that_is_slow() {
     assert_eq!(outcome, pb::Outcome::Allowed);
     assert!(asked.elapsed() < Duration::from_secs(5));
 }
+}
 
-#[tokio::test]
-async fn known_keys_outlive_every_kind_of_failure_and_nothing_else_is_said() {
+on_both_stores! {
+async fn known_keys_outlive_every_kind_of_failure_and_nothing_else_is_said(place: On) {
     let idp = Idp::start(&["k1"]).await;
-    let server = idp.server(&[("oidc_refresh", "1s")]).await;
+    let server = idp.server(place, &[("oidc_refresh", "1s")]).await;
     assert_eq!(kids(&server, "k1").await, ["k1"]);
     let good = idp.script.lock().unwrap().clone();
     type Fault = (&'static str, fn(&mut Script));
@@ -244,11 +249,12 @@ async fn known_keys_outlive_every_kind_of_failure_and_nothing_else_is_said() {
             .await;
     }
 }
+}
 
-#[tokio::test]
-async fn keys_of_an_issuer_that_stays_away_end() {
+on_both_stores! {
+async fn keys_of_an_issuer_that_stays_away_end(place: On) {
     let idp = Idp::start(&["k1"]).await;
-    let server = idp.server(&[("oidc_refresh", "1s"), ("oidc_stale", "2s")]).await;
+    let server = idp.server(place, &[("oidc_refresh", "1s"), ("oidc_stale", "2s")]).await;
     assert_eq!(kids(&server, "k1").await, ["k1"]);
     idp.set(|script| script.status = "503 Service Unavailable");
     let down = Instant::now();
@@ -258,23 +264,26 @@ async fn keys_of_an_issuer_that_stays_away_end() {
     idp.set(|script| script.status = "200 OK");
     eventually("they are back", || async { kids(&server, "k1").await == ["k1"] }).await;
 }
+}
 
-#[tokio::test]
-async fn an_issuer_that_is_down_from_the_start_is_found_when_it_comes() {
+on_both_stores! {
+async fn an_issuer_that_is_down_from_the_start_is_found_when_it_comes(place: On) {
     let idp = Idp::start(&["k1"]).await;
     idp.set(|script| script.status = "503 Service Unavailable");
-    let server = idp.server(&[]).await;
+    let server = idp.server(place, &[]).await;
     let answer = ask(&server, "k1").await;
     assert!(answer.keys.is_none() && answer.retry_after_ms > 0, "{answer:?}");
     idp.set(|script| script.status = "200 OK");
     eventually("it is found", || async { kids(&server, "k1").await == ["k1"] }).await;
 }
+}
 
-#[tokio::test]
-async fn an_issuer_that_is_not_configured_is_not_asked() {
+on_both_stores! {
+async fn an_issuer_that_is_not_configured_is_not_asked(place: On) {
     let idp = Idp::start(&["k1"]).await;
-    let server = idp.server(&[]).await;
+    let server = idp.server(place, &[]).await;
     let request = pb::KeysRequest { issuer: idp.url.clone(), kid: "k1".to_owned() };
     let error = server.client.clone().keys(request).await.unwrap_err();
     assert_eq!(error.code(), Code::NotFound);
+}
 }

