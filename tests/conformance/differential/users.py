@@ -109,6 +109,8 @@ WORKSPACE = [
     user(Grant("workspace", ALL, "MANAGE")),
     user(Grant("workspace", ALL, "MANAGE"), Grant("experiment", ALL, "DENY")),
 ]
+# Made the queue `authored`, as far as MLflow knows.
+AUTHOR = User("author", (Grant("experiment", "a", "EDIT"),))
 OWNER = User("owner-of-a", tuple(Grant(tier, "a", "MANAGE") for tier in BY_ID))
 # Manages world A and is denied world B: whoever shows them something of B has made a mistake.
 BOTH_SIDES = User(
@@ -128,7 +130,7 @@ def for_tiers(tiers: tuple[str, ...]) -> list[User]:
         else:
             users += on_top(tier)
         if tier == "review_queue":
-            users.append(ASSIGNED)
+            users += [ASSIGNED, AUTHOR]
     return unique(users)
 
 

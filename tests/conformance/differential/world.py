@@ -159,6 +159,11 @@ def create_genai(api: Api, letter: str, ids: dict[str, str]) -> dict[str, str]:
     api.v3("POST", "review-queues/items/add", {
         "queue_id": made["queue"], "item_type": "TRACE", "item_ids": [ids["trace"]],
     })  # fmt: skip
+    authored = api.v3("POST", "review-queues/create", {
+        "experiment_id": exp, "name": "authored", "queue_type": "CUSTOM",
+    })  # fmt: skip
+    made["authored_queue"] = authored["review_queue"]["queue_id"]
+    api.v3("POST", "review-queues/update", {"queue_id": made["authored_queue"], "new_owner": "author"})
     return made
 
 

@@ -106,11 +106,15 @@ def review_queues() -> list[Case]:
     c.post(base + "update", one | {"name": "queue"})
     c.post(base + "update", one | {"new_owner": "somebody"}, restore=True, label="new owner")
     items = one | {"item_type": "TRACE", "item_ids": ["$trace2"]}
-    c.post(base + "items/add", items, restore=True)
+    c.post(base + "items/add", items, restore=True, tiers=("experiment", "review_queue", "trace"))
     c.get(base + "items/list", one, visible=True)
     c.post(base + "items/set-status", one | {"item_id": "$trace", "status": "COMPLETE"}, restore=True)
-    c.post(base + "items/remove", one | {"item_ids": ["$trace"]}, restore=True)
-    c.post(base + "delete", one, restore=True)
+    review = one | {"item_id": "$trace", "status": "COMPLETE", "completed_by": "somebody"}
+    c.post(base + "items/set-status", review, restore=True, label="in another's name")
+    authored = {"queue_id": "$authored_queue"}
+    for label, queue in (("", one), ("by its author", authored)):
+        c.post(base + "items/remove", queue | {"item_ids": ["$trace"]}, restore=True, label=label)
+        c.post(base + "delete", queue, restore=True, label=label)
     return c.cases
 
 
