@@ -282,17 +282,24 @@ impl Snapshots {
         }))
     }
 
+    /// The token with this SHA-256 if it is in memory.
+    pub async fn known_token(&self, hash: &[u8; 32]) -> Option<StoredToken> {
+        let found = self.tokens.get(hash).await?;
+        if !self.history().holds(found.revision, &found.scopes) {
+            self.tokens.invalidate(hash).await;
+            return None;
+        }
+        self.token_reuse.count(true);
+        Some(found.token.clone())
+    }
+
     /// The token with this hash, whether valid or not.
     ///
     /// # Errors
     /// `Unavailable`, or `Unreadable`.
     pub async fn token(&self, hash: &[u8; 32]) -> Result<Option<StoredToken>, StoreError> {
-        if let Some(found) = self.tokens.get(hash).await {
-            if self.history().holds(found.revision, &found.scopes) {
-                self.token_reuse.count(true);
-                return Ok(Some(found.token.clone()));
-            }
-            self.tokens.invalidate(hash).await;
+        if let Some(known) = self.known_token(hash).await {
+            return Ok(Some(known));
         }
         self.token_reuse.count(false);
         // Before the read: a change that comes in between voids the entry.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use mlgate_policy_server::contract as pb;
 use mlgate_policy_server::contract::{Action, Outcome, ResourceType, Standing};
+use mlgate_policy_server::credentials::Token;
 use mlgate_policy_server::domain::{Level, ResourceType as Domain};
 use mlgate_policy_server::store::{NewToken, NewUser};
 
@@ -85,6 +86,36 @@ async fn a_guesser_is_throttled_and_the_user_elsewhere_is_not(place: On) {
     assert!(answer.retry_after_ms > 0);
     let answer = server.request(from("10.1.1.1", PASSWORD)).await;
     assert_eq!(answer.outcome(), Outcome::Allowed);
+}
+}
+
+on_both_stores! {
+async fn a_token_in_use_works_on_beside_guesses_from_its_address(place: On) {
+    let server = fixture(place, &[]).await;
+    let new =
+        NewToken { username: "owner".to_owned(), name: "job".to_owned(), ..NewToken::default() };
+    let token = server.store.create_token(&actor(), &new).await.unwrap();
+    let secret = token.value.1.expose().to_owned();
+    let min_revision = token.revision;
+    let ask = async |token: &str| {
+        let request = request(bearer(token), vec![]);
+        server.request(pb::AuthorizeRequest { min_revision, ..request }).await.outcome()
+    };
+    assert_eq!(ask(&secret).await, Outcome::Allowed);
+    let mut last = Outcome::Unauthenticated;
+    for _ in 0..200 {
+        last = ask(Token::generate().expose()).await;
+        if last == Outcome::Throttled {
+            break;
+        }
+    }
+    assert_eq!(last, Outcome::Throttled);
+    assert_eq!(ask(&secret).await, Outcome::Allowed);
+    // Known is what holds: a revoked one is not.
+    let revoked = server.store.revoke_token(&actor(), token.value.0.id).await.unwrap();
+    let request = request(bearer(&secret), vec![]);
+    let after = pb::AuthorizeRequest { min_revision: revoked.revision, ..request };
+    assert_ne!(server.request(after).await.outcome(), Outcome::Allowed);
 }
 }
 
