@@ -5,6 +5,8 @@
 //! keep their text, so that what is forwarded is to the digit what came. `serde_json` can do that
 //! only through a feature that changes its behaviour for the whole build, hence this reader.
 
+mod write;
+
 use crate::refusal::Refusal;
 
 /// Deepest nesting; protobuf's JSON parser in MLflow stops at 100.
@@ -35,43 +37,6 @@ impl Object {
 
     pub fn get_mut(&mut self, key: &str) -> Option<&mut Value> {
         self.0.iter_mut().find(|(name, _)| name == key).map(|(_, value)| value)
-    }
-
-    pub fn to_bytes(&self) -> Vec<u8> {
-        self.written(Spacing::None)
-    }
-
-    /// In the form of Python's `json.dumps`, which is what MLflow's client sends.
-    pub fn to_python_bytes(&self) -> Vec<u8> {
-        self.written(Spacing::Python)
-    }
-
-    fn written(&self, spacing: Spacing) -> Vec<u8> {
-        let mut out = Vec::with_capacity(256);
-        write_object(self, spacing, &mut out);
-        out
-    }
-}
-
-#[derive(Clone, Copy)]
-enum Spacing {
-    None,
-    Python,
-}
-
-impl Spacing {
-    const fn comma(self) -> &'static [u8] {
-        match self {
-            Self::None => b",",
-            Self::Python => b", ",
-        }
-    }
-
-    const fn colon(self) -> &'static [u8] {
-        match self {
-            Self::None => b":",
-            Self::Python => b": ",
-        }
     }
 }
 
@@ -280,45 +245,6 @@ fn shown(key: &str) -> String {
     key.chars().take(64).collect()
 }
 
-fn write_object(object: &Object, spacing: Spacing, out: &mut Vec<u8>) {
-    out.push(b'{');
-    for (index, (key, value)) in object.0.iter().enumerate() {
-        if index > 0 {
-            out.extend_from_slice(spacing.comma());
-        }
-        write_string(key, out);
-        out.extend_from_slice(spacing.colon());
-        write_value(value, spacing, out);
-    }
-    out.push(b'}');
-}
-
-fn write_value(value: &Value, spacing: Spacing, out: &mut Vec<u8>) {
-    match value {
-        Value::Null => out.extend_from_slice(b"null"),
-        Value::Bool(true) => out.extend_from_slice(b"true"),
-        Value::Bool(false) => out.extend_from_slice(b"false"),
-        Value::Number(text) => out.extend_from_slice(text.as_bytes()),
-        Value::String(text) => write_string(text, out),
-        Value::Array(items) => {
-            out.push(b'[');
-            for (index, item) in items.iter().enumerate() {
-                if index > 0 {
-                    out.extend_from_slice(spacing.comma());
-                }
-                write_value(item, spacing, out);
-            }
-            out.push(b']');
-        }
-        Value::Object(object) => write_object(object, spacing, out),
-    }
-}
-
-fn write_string(text: &str, out: &mut Vec<u8>) {
-    // Writing a string into memory cannot fail.
-    let _ = serde_json::to_writer(out, text);
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -413,7 +339,7 @@ mod tests {
             let theirs = serde_json::from_str::<serde_json::Value>(&text);
             if let Ok(value) = &value {
                 let mut out = Vec::new();
-                write_value(value, Spacing::None, &mut out);
+                write::write_value(value, write::Spacing::None, &mut out);
                 prop_assert_eq!(&read_value(&out).unwrap(), value);
                 if let Ok(theirs) = theirs {
                     prop_assert_eq!(serde_json::from_slice::<serde_json::Value>(&out).unwrap(), theirs);
