@@ -88,6 +88,15 @@ def test_renewing_keys(place):
     assert "nightly-2" in place.run("mlgate token list")
 
 
+def test_the_settings_for_traces(place):
+    (block,) = re.findall(r"^```toml\n(.*?)^```$", (GUIDE / "metrics.md").read_text(), re.M | re.S)
+    (place.directory / "server.toml").write_text(block)
+    said = place.run("mlgate --config server.toml config")
+    assert "https://collector.example:4317" in said and "otlp_sample" in said
+    wrong = place.sh("mlgate --config server.toml serve --otlp-sample 101")
+    assert wrong.returncode != 0 and "0 to 100" in wrong.stderr
+
+
 def htpasswd(user, password):
     digest = base64.b64encode(hashlib.sha1(password.encode()).digest()).decode()
     return f"{user}:{{SHA}}{digest}\n"
