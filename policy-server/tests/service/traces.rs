@@ -1,5 +1,6 @@
 //! Spans, as a collector receives them.
 
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -15,9 +16,11 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message as _;
 use tokio::net::TcpListener;
 use tonic::transport::server::TcpIncoming;
+use tonic::transport::{Identity, Server, ServerTlsConfig};
 use tonic::{Request, Response, Status};
 
 use crate::support::*;
+use crate::tls::Authority;
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const PARENT: &str = "b7ad6b7169203331";
@@ -39,13 +42,17 @@ impl TraceService for Collector {
 
 impl Collector {
     async fn start() -> (Self, String) {
+        let (collector, address) = Self::start_with(Server::builder()).await;
+        (collector, format!("http://{address}"))
+    }
+
+    async fn start_with(mut server: Server) -> (Self, SocketAddr) {
         let collector = Self::default();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let service = TraceServiceServer::new(collector.clone());
-        let server = tonic::transport::Server::builder().add_service(service);
+        let address = listener.local_addr().unwrap();
+        let server = server.add_service(TraceServiceServer::new(collector.clone()));
         tokio::spawn(server.serve_with_incoming(TcpIncoming::from(listener)));
-        (collector, url)
+        (collector, address)
     }
 
     fn spans(&self) -> Vec<Span> {
@@ -160,6 +167,28 @@ async fn a_call_without_a_trace_gets_one_of_its_own() {
     server.request(traced(basic("root", PASSWORD), "")).await;
     let span = collector.has("Authorize").await;
     assert!(span.parent_span_id.is_empty() && span.trace_id.iter().any(|&byte| byte != 0));
+}
+
+#[tokio::test]
+async fn a_collector_is_believed_only_with_a_certificate_of_the_named_authority() {
+    let (authority, other) = (Authority::new(), Authority::new());
+    let directory = tempfile::tempdir().unwrap();
+    for (signer, is_believed) in [(&other, false), (&authority, true)] {
+        let (certificate, key) = signer.issue("localhost");
+        let tls = ServerTlsConfig::new().identity(Identity::from_pem(certificate, key));
+        let server = Server::builder().tls_config(tls).unwrap();
+        let (collector, address) = Collector::start_with(server).await;
+        let url = format!("https://localhost:{}", address.port());
+        let ca = directory.path().join("ca.pem");
+        std::fs::write(&ca, authority.pem()).unwrap();
+        let flags = [("otlp_endpoint", url.as_str()), ("otlp_ca", ca.to_str().unwrap())];
+        let mut server = fixture(On::Sqlite, &flags).await;
+        server.request(traced(basic("root", PASSWORD), "")).await;
+        // It sends what is left before it ends.
+        server.stop.take().unwrap().send(()).unwrap();
+        (&mut server.server).await.unwrap().unwrap();
+        assert_eq!(!collector.spans().is_empty(), is_believed);
+    }
 }
 
 /// More spans than the queue takes, for a collector that accepts connections and says nothing.
