@@ -120,6 +120,8 @@ impl Speller {
     pub fn new(seed: u64) -> Self {
         let routes = catalogue::routes()
             .filter(|route| !route.is_administration() && !super::fields(route).is_empty())
+            // The MLflow that reads along may be older than these: tests/skill_registry.rs has them.
+            .filter(|route| !route.path.starts_with("/3.0/mlflow/skills"))
             .collect();
         Self { state: seed, routes }
     }
