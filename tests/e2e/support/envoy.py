@@ -36,13 +36,13 @@ def another_envoy(gate, change, directory):
 
 
 @contextlib.contextmanager
-def running(gate, file, port, concurrency=1):
+def running(gate, file, port, concurrency=1, options=()):
     """Runs an Envoy until the end of the block; it listens on `port` by then. Yields its process."""
     log_file = file.with_suffix(".log")
     with open(log_file, "wb") as log:
         process = subprocess.Popen(
             [gate.ready["envoy"], "-c", str(file), "--disable-hot-restart"]
-            + ["--concurrency", str(concurrency)],
+            + ["--concurrency", str(concurrency), *options],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
