@@ -102,7 +102,10 @@ pub trait Host {
 
     fn call(&self, call: &Call<'_>) -> Result<Token, HostError>;
     fn cancel(&self, token: Token);
+    /// Opens a stream; `call.message` is not sent.
     fn open_stream(&self, call: &Call<'_>) -> Result<Token, HostError>;
+    /// Sends a message on a stream that the effective context has opened.
+    fn send(&self, stream: Token, message: &[u8], sending: Sending) -> Result<(), HostError>;
     fn close_stream(&self, token: Token);
     /// The message of the gRPC callback that is running; `limit` bytes at most.
     fn received(&self, limit: usize) -> Result<Vec<u8>, HostError>;
@@ -127,6 +130,13 @@ pub trait Host {
     fn memory_bytes(&self) -> u64;
     fn add(&self, metric: MetricId, count: i64);
     fn record(&self, metric: MetricId, value: u64);
+}
+
+/// Whether further messages follow on a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sending {
+    Last,
+    More,
 }
 
 /// A gRPC request to the policy server.

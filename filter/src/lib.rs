@@ -17,13 +17,16 @@
 )]
 
 pub mod authn;
+mod backoff;
 pub mod bounded;
 pub mod cache;
 pub mod catalogue;
 pub mod config;
+mod flights;
 pub mod gate;
 pub mod headers;
 pub mod host;
+mod lane;
 pub mod metrics;
 #[cfg(test)]
 mod mock;

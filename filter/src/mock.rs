@@ -1,8 +1,8 @@
 //! A proxy for tests: records what it is told, answers what it is given.
 
 use crate::host::{
-    Call, ContextId, Direction, Headers, Host, HostError, LocalReply, Metric, MetricId, Shared,
-    Token,
+    Call, ContextId, Direction, Headers, Host, HostError, LocalReply, Metric, MetricId, Sending,
+    Shared, Token,
 };
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -22,6 +22,9 @@ pub struct State {
     pub properties: RefCell<BTreeMap<String, Vec<u8>>>,
     pub shared: RefCell<BTreeMap<String, Shared>>,
     pub calls: RefCell<Vec<(Token, String, Vec<u8>)>>,
+    /// Streams by the method that opened them.
+    pub streams: RefCell<Vec<(Token, String)>>,
+    pub sent: RefCell<Vec<(Token, Vec<u8>)>>,
     /// Cluster, headers and body of every HTTP call.
     pub http_calls: RefCell<Vec<(String, Headers, Vec<u8>)>>,
     pub http_answer: RefCell<Option<(u16, Vec<u8>)>>,
@@ -36,6 +39,7 @@ pub struct State {
     metric_names: RefCell<Vec<String>>,
     cas: Cell<u32>,
     random: Cell<u8>,
+    token: Cell<u32>,
 }
 
 /// Clones share their state, like two VMs of one process.
@@ -74,6 +78,11 @@ impl Mock {
 
     pub fn count(&self, metric: &str) -> i64 {
         self.0.metrics.borrow().get(metric).copied().unwrap_or(0)
+    }
+
+    fn next_token(&self) -> Token {
+        self.0.token.set(self.0.token.get() + 1);
+        Token(self.0.token.get())
     }
 
     fn map(&self, of: Direction) -> &RefCell<Headers> {
@@ -179,9 +188,8 @@ impl Host for Mock {
         if self.0.refuses_calls.get() {
             return Err(HostError::Other(10));
         }
-        let mut calls = self.0.calls.borrow_mut();
-        let token = Token(calls.len() as u32 + 1);
-        calls.push((token, call.method.to_owned(), call.message.to_vec()));
+        let token = self.next_token();
+        self.0.calls.borrow_mut().push((token, call.method.to_owned(), call.message.to_vec()));
         Ok(token)
     }
 
@@ -190,7 +198,17 @@ impl Host for Mock {
     }
 
     fn open_stream(&self, call: &Call<'_>) -> Result<Token, HostError> {
-        self.call(call)
+        if self.0.refuses_calls.get() {
+            return Err(HostError::Other(10));
+        }
+        let token = self.next_token();
+        self.0.streams.borrow_mut().push((token, call.method.to_owned()));
+        Ok(token)
+    }
+
+    fn send(&self, stream: Token, message: &[u8], _: Sending) -> Result<(), HostError> {
+        self.0.sent.borrow_mut().push((stream, message.to_vec()));
+        Ok(())
     }
 
     fn close_stream(&self, token: Token) {

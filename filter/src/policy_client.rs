@@ -3,7 +3,7 @@
 use crate::authn::subject;
 use crate::config::PolicyConfig;
 use crate::contract as pb;
-use crate::host::{Call, Host, HostError, Token};
+use crate::host::{Call, Host, HostError, Sending, Token};
 use crate::operation::{Effect, Operation};
 use pb::subject::Kind;
 use prost::Message;
@@ -89,25 +89,32 @@ impl PolicyClient {
         &self,
         host: &H,
         method: Method,
-        message: &impl Message,
+        message: &[u8],
     ) -> Result<Token, HostError> {
-        host.call(&Call {
-            service: &self.service,
-            method: method.as_str(),
-            metadata: &self.metadata(),
-            message: &message.encode_to_vec(),
-            timeout_ms: self.timeout_ms,
-        })
+        host.call(&self.of(method.as_str(), &self.metadata(), message))
     }
 
+    fn of<'a>(
+        &'a self,
+        method: &'a str,
+        metadata: &'a [(&'a str, &'a [u8])],
+        message: &'a [u8],
+    ) -> Call<'a> {
+        let (service, timeout_ms) = (self.service.as_slice(), self.timeout_ms);
+        Call { service, method, metadata, message, timeout_ms }
+    }
+
+    /// Opens the stream of changes.
     pub fn watch<H: Host>(&self, host: &H, request: &pb::WatchRequest) -> Result<Token, HostError> {
-        host.open_stream(&Call {
-            service: &self.service,
-            method: "Watch",
-            metadata: &self.metadata(),
-            message: &request.encode_to_vec(),
-            timeout_ms: self.timeout_ms,
-        })
+        let stream = host.open_stream(&self.of("Watch", &self.metadata(), &[]))?;
+        let sent = host.send(stream, &request.encode_to_vec(), Sending::Last);
+        sent.inspect_err(|_| host.close_stream(stream))?;
+        Ok(stream)
+    }
+
+    /// Opens the stream of questions.
+    pub fn decide<H: Host>(&self, host: &H) -> Result<Token, HostError> {
+        host.open_stream(&self.of("Decide", &self.metadata(), &[]))
     }
 }
 

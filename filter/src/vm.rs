@@ -2,7 +2,7 @@
 
 use crate::gate::Gate;
 use crate::host::{ContextId, Direction, Flow, Host, Token};
-use crate::worker::Worker;
+use crate::worker::{Landed, Worker};
 use rustc_hash::FxHashMap;
 
 /// How often the root sweeps, in ms.
@@ -106,17 +106,8 @@ impl<H: Host> Vm<H> {
         else {
             return;
         };
-        let status = match event {
-            GrpcEvent::Message => Ok(()),
-            GrpcEvent::Closed(code) => Err(code),
-        };
-        let Some((answered, waiters)) = worker.land(&self.host, token, status) else { return };
-        for waiter in waiters {
-            let Some(stream) = self.streams.get_mut(&waiter) else { continue };
-            if self.host.set_effective(waiter).is_ok() {
-                stream.gate.on_answer(worker, &self.host, &answered);
-            }
-        }
+        let landed = worker.on_event(&self.host, token, event);
+        deliver(&self.host, &mut self.streams, worker, landed);
     }
 
     /// A further page has come, or cannot be had.
@@ -134,7 +125,8 @@ impl<H: Host> Vm<H> {
     pub fn on_tick(&mut self, root: ContextId) {
         let Some(Some(worker)) = self.roots.get_mut(&root) else { return };
         let now_ms = self.host.now_ms();
-        worker.tick(&self.host, now_ms);
+        let landed = worker.tick(&self.host, now_ms);
+        deliver(&self.host, &mut self.streams, worker, landed);
         for (context, stream) in &mut self.streams {
             if stream.root == root
                 && stream.gate.is_overdue(now_ms)
@@ -156,6 +148,23 @@ impl<H: Host> Vm<H> {
     pub fn on_delete(&mut self, context: ContextId) {
         if self.streams.remove(&context).is_none() {
             self.roots.remove(&context);
+        }
+    }
+}
+
+/// Gives every request the answer that it waits for.
+fn deliver<H: Host>(
+    host: &H,
+    streams: &mut FxHashMap<ContextId, Stream>,
+    worker: &mut Worker,
+    landed: Vec<Landed>,
+) {
+    for (answered, waiters) in landed {
+        for waiter in waiters {
+            let Some(stream) = streams.get_mut(&waiter) else { continue };
+            if host.set_effective(waiter).is_ok() {
+                stream.gate.on_answer(worker, host, &answered);
+            }
         }
     }
 }

@@ -6,6 +6,7 @@
 //! open as a zombie, which harms nothing. The stream is reopened only from the tick: reopening it
 //! in its own close callback never leaves Envoy's event loop.
 
+use crate::backoff::Backoff;
 use crate::cache::watermarks::{Change, Watermarks};
 use crate::contract as pb;
 use crate::host::{Host, Token};
@@ -16,10 +17,6 @@ use prost::Message;
 
 /// A lease that was not renewed for so long is free, in ms.
 const LEASE_MS: u64 = 1_500;
-
-/// Time between attempts, in ms; doubles up to the maximum, with half of it as jitter.
-const MIN_BACKOFF_MS: u64 = 100;
-const MAX_BACKOFF_MS: u64 = 3_000;
 
 /// Heartbeats that may be missed before the stream is given up.
 const MISSED: u64 = 3;
@@ -46,8 +43,7 @@ pub struct Watch {
     /// From the random source: context ids and addresses are the same in every VM.
     id: Option<Id>,
     stream: Option<Stream>,
-    failures: u32,
-    next_attempt_ms: u64,
+    backoff: Backoff,
     /// The lease was ours in the last tick too: writes of two VMs may cross.
     confirmed: bool,
 }
@@ -67,8 +63,7 @@ impl Watch {
             prefix: prefix.to_owned(),
             id: None,
             stream: None,
-            failures: 0,
-            next_attempt_ms: 0,
+            backoff: Backoff::default(),
             confirmed: false,
         }
     }
@@ -94,10 +89,10 @@ impl Watch {
                 if now_ms.saturating_sub(stream.heard_ms) > patience {
                     log::warn!("mlgate: the policy server's stream is silent; reopening it");
                     self.close(&means);
-                    self.back_off(means.host, now_ms);
+                    self.backoff.failed(means.host, now_ms);
                 }
             }
-            None if now_ms >= self.next_attempt_ms => self.open(&mut means, now_ms),
+            None if self.backoff.is_due(now_ms) => self.open(&mut means, now_ms),
             None => {}
         }
     }
@@ -144,19 +139,9 @@ impl Watch {
             }
             Err(error) => {
                 log::warn!("mlgate: the policy server's stream could not be opened: {error:?}");
-                self.back_off(means.host, now_ms);
+                self.backoff.failed(means.host, now_ms);
             }
         }
-    }
-
-    fn back_off<H: Host>(&mut self, host: &H, now_ms: u64) {
-        let doubled = MIN_BACKOFF_MS.saturating_mul(1 << self.failures.min(8));
-        let wait = doubled.min(MAX_BACKOFF_MS);
-        self.failures = self.failures.saturating_add(1);
-        let mut random = [0_u8; 2];
-        let _ = host.random(&mut random);
-        let jitter = u64::from(u16::from_be_bytes(random)).checked_rem(wait).unwrap_or(0);
-        self.next_attempt_ms = now_ms.saturating_add(wait / 2).saturating_add(jitter / 2);
     }
 
     fn close<H: Host>(&mut self, means: &Means<'_, H>) {
@@ -177,7 +162,7 @@ impl Watch {
     pub fn on_closed<H: Host>(&mut self, means: &Means<'_, H>, code: u32) {
         log::warn!("mlgate: the policy server's stream ended with {}", failure(code));
         self.close(means);
-        self.back_off(means.host, means.host.now_ms());
+        self.backoff.failed(means.host, means.host.now_ms());
     }
 
     pub fn on_message<H: Host>(&mut self, means: &mut Means<'_, H>) {
@@ -189,13 +174,13 @@ impl Watch {
             log::error!("mlgate: an event of the policy server's stream could not be read");
             self.close(means);
             means.watermarks.forget(means.host);
-            self.back_off(means.host, now_ms);
+            self.backoff.failed(means.host, now_ms);
             return;
         };
         if let Some(stream) = &mut self.stream {
             stream.heard_ms = now_ms;
         }
-        self.failures = 0;
+        self.backoff.succeeded();
         self.apply(means, event, now_ms);
     }
 

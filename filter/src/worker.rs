@@ -1,19 +1,20 @@
-//! What the requests of one worker and one configuration share: settings, cache, and whoever verifies
-//! tokens. The calls that are under way are in `flight`.
+//! What the requests of one worker and one configuration share: settings, cache, and the calls
+//! that are under way.
 
-mod flight;
+mod ask;
+mod keys;
+mod pages;
 
-pub use flight::{Answered, Page, Question};
-
+use crate::authn::Unauthenticated;
 use crate::authn::apart::Prefixes;
-use crate::authn::forwarded::{self, Forwarded};
-use crate::authn::issuers::{Issuers, Next};
-use crate::authn::{self, Unauthenticated, UnknownKey, Unproven};
-use crate::cache::{Cache, Fingerprint};
+use crate::authn::issuers::Issuers;
+use crate::cache::{Cache, Key};
 use crate::config::{Config, ConfigError};
 use crate::contract as pb;
-use crate::host::{ContextId, Headers, Host, Token};
-use crate::metrics::{Count, Metrics};
+use crate::flights::Flights;
+use crate::host::{ContextId, Host, Token};
+use crate::lane::Lane;
+use crate::metrics::Metrics;
 use crate::policy_client::{Method, PolicyClient};
 use crate::reply::Replies;
 use crate::surface::SurfaceSettings;
@@ -21,7 +22,31 @@ use crate::vm::GrpcEvent;
 use crate::watch::{Means, Watch, shared_keys};
 use rustc_hash::FxHashMap;
 use sha2::{Digest, Sha256};
-use std::collections::HashMap;
+use std::rc::Rc;
+
+pub use ask::Landed;
+
+/// What came of a call.
+#[derive(Debug, Clone)]
+pub enum Answered {
+    Authorized(Rc<pb::AuthorizeResponse>),
+    Visible(Rc<pb::VisibleResponse>),
+    Recorded(Rc<pb::RecordResponse>),
+    Administered(Rc<pb::AdministerResponse>),
+    /// The issuers have taken them.
+    Keys(Rc<pb::KeysResponse>),
+    /// A further page from MLflow.
+    Page(Page),
+    /// Any status but OK, and any answer that cannot be read.
+    Failed,
+}
+
+/// MLflow's answer to a request of ours.
+#[derive(Debug, Clone)]
+pub struct Page {
+    pub status: u16,
+    pub body: Vec<u8>,
+}
 
 /// Why a key is not asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +55,17 @@ pub enum KeyRefused {
     Unknown(Unauthenticated),
     /// Nobody can tell.
     Unavailable,
+}
+
+/// A question to the policy server.
+#[derive(Debug)]
+pub struct Question<'a, M> {
+    pub method: Method,
+    pub message: &'a M,
+    /// Set where other requests may wait for, and use, the same answer.
+    pub key: Option<Key>,
+    /// When the credential ends, in ms since the epoch.
+    pub not_after_ms: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -54,10 +90,8 @@ pub struct Worker {
     pub leaks_headers: bool,
     /// Allowed requests since the last one that was logged.
     unlogged: u32,
-    flights: FxHashMap<Token, flight::Flight>,
-    by_key: HashMap<Fingerprint, Token>,
-    /// By the issuer whose keys are asked for.
-    key_flights: HashMap<String, Token>,
+    lane: Lane,
+    flights: Flights,
     /// Further pages that are awaited. The proxy numbers them apart from calls.
     pages: FxHashMap<Token, ContextId>,
 }
@@ -85,15 +119,16 @@ impl Worker {
             sees_bodies: false,
             leaks_headers: false,
             unlogged: 0,
-            flights: FxHashMap::default(),
-            by_key: HashMap::new(),
-            key_flights: HashMap::new(),
+            lane: Lane::new(),
+            flights: Flights::default(),
             pages: FxHashMap::default(),
         })
     }
 
     /// The root's tick, with the root as the effective context.
-    pub fn tick<H: Host>(&mut self, host: &H, now_ms: u64) {
+    ///
+    /// Gives what a stream that was given up leaves behind.
+    pub fn tick<H: Host>(&mut self, host: &H, now_ms: u64) -> Vec<Landed> {
         self.cache.adopt_secret(host);
         self.metrics.memory(host);
         let (watch, means) = self.means(host);
@@ -108,6 +143,7 @@ impl Worker {
             self.keys_seen = keys;
             self.read_keys(host);
         }
+        self.mind_lane(host, now_ms)
     }
 
     /// Whether this allowed request is one of those that are logged.
@@ -145,6 +181,7 @@ impl Worker {
     /// The root goes away.
     pub fn stop<H: Host>(&mut self, host: &H) {
         self.watch.stop(host);
+        self.lane.close(host);
     }
 
     fn means<'a, H: Host>(&'a mut self, host: &'a H) -> (&'a mut Watch, Means<'a, H>) {
@@ -155,75 +192,6 @@ impl Worker {
             watermarks: &mut self.cache.watermarks,
         };
         (&mut self.watch, means)
-    }
-
-    /// What a proxy in front says, where that counts.
-    pub fn forwarded<H: Host>(
-        &self,
-        host: &H,
-        headers: &Headers,
-    ) -> Result<Forwarded, Unauthenticated> {
-        let Some(config) = &self.config.forwarded_identity else { return Ok(Forwarded::Nothing) };
-        forwarded::read(config, &self.prefixes, host, headers)
-    }
-
-    /// Whose an `Authorization` is, if it holds a JWT that was verified before: then it need not
-    /// even be read.
-    pub fn recall<H: Host>(&mut self, host: &H, authorization: &[u8]) -> Option<pb::Subject> {
-        let token = authn::after_bearer(authorization)?;
-        let known = self.issuers.recall(host, token, host.now_ms())?;
-        self.metrics.count(host, Count::JwtVerified);
-        Some(known)
-    }
-
-    /// The identity that a JWT proves.
-    pub fn verify<H: Host>(&mut self, host: &H, token: &str) -> Result<pb::Subject, Unproven> {
-        let verified = self.issuers.verify(host, token, host.now_ms());
-        match &verified {
-            Ok(_) => self.metrics.count(host, Count::JwtVerified),
-            Err(Unproven::Refused(_)) => self.metrics.count(host, Count::JwtRefused),
-            Err(Unproven::UnknownKey(_) | Unproven::Flood { .. }) => {}
-        }
-        verified
-    }
-
-    /// Asks the policy server for a key, or joins those who wait for the same issuer's.
-    pub fn ask_for_key<H: Host>(
-        &mut self,
-        host: &H,
-        waiter: ContextId,
-        key: &UnknownKey,
-    ) -> Result<(), KeyRefused> {
-        if self.issuers.next(&key.issuer, host.now_ms()) != Next::Ask {
-            return Err(self.key_refused(host, key));
-        }
-        let flight = self.key_flights.get(&key.issuer).and_then(|it| self.flights.get_mut(it));
-        if let Some(flight) = flight {
-            flight.waiters.push(waiter);
-            self.metrics.count(host, Count::SharedFlight);
-            return Ok(());
-        }
-        let kid = key.kid.clone().unwrap_or_default();
-        let message = pb::KeysRequest { issuer: key.issuer.clone(), kid };
-        let question =
-            Question { method: Method::Keys, message: &message, key: None, not_after_ms: None };
-        self.metrics.count(host, Count::KeysAsked);
-        let sent = self.send(host, waiter, &question);
-        let token = sent.map_err(|_| KeyRefused::Unavailable)?;
-        self.key_flights.insert(key.issuer.clone(), token);
-        Ok(())
-    }
-
-    /// What is said of a key that the policy server was asked for in vain.
-    pub fn key_refused<H: Host>(&self, host: &H, key: &UnknownKey) -> KeyRefused {
-        match self.issuers.next(&key.issuer, host.now_ms()) {
-            Next::Refuse => {
-                self.metrics.count(host, Count::JwtRefused);
-                let why = Unauthenticated::bearer("jwt_kid", "the token's key is not known");
-                KeyRefused::Unknown(why)
-            }
-            Next::Ask | Next::Unavailable => KeyRefused::Unavailable,
-        }
     }
 }
 

@@ -218,7 +218,10 @@ impl Route {
     }
 
     pub const fn note(mut self, note: &'static str) -> Self {
-        self.note = note;
+        // For people: the module does without.
+        if !cfg!(target_arch = "wasm32") {
+            self.note = note;
+        }
         self
     }
 

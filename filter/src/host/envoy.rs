@@ -6,8 +6,8 @@
 
 use super::abi::*;
 use super::{
-    Call, ContextId, Direction, Headers, Host, HostError, LocalReply, Metric, MetricId, Shared,
-    Token,
+    Call, ContextId, Direction, Headers, Host, HostError, LocalReply, Metric, MetricId, Sending,
+    Shared, Token,
 };
 use crate::wire;
 
@@ -264,14 +264,13 @@ impl Host for Envoy {
                 &mut token,
             )
         })?;
-        // SAFETY: pointer and length are of a live slice. The request is the only message.
-        let sent =
-            check(unsafe { proxy_grpc_send(token, call.message.as_ptr(), call.message.len(), 1) });
-        if let Err(error) = sent {
-            self.close_stream(Token(token));
-            return Err(error);
-        }
         Ok(Token(token))
+    }
+
+    fn send(&self, stream: Token, message: &[u8], sending: Sending) -> Result<(), HostError> {
+        let end = u32::from(sending == Sending::Last);
+        // SAFETY: pointer and length are of a live slice.
+        check(unsafe { proxy_grpc_send(stream.0, message.as_ptr(), message.len(), end) })
     }
 
     fn close_stream(&self, token: Token) {

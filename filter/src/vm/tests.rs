@@ -9,6 +9,7 @@ use prost::Message;
 mod cross_site;
 mod forwarded;
 mod keys;
+mod lane;
 mod refill;
 mod request;
 mod response;

@@ -57,11 +57,8 @@ impl Vm {
 }
 
 fn opened(host: &Mock) -> Vec<pb::WatchRequest> {
-    let calls = host.0.calls.borrow();
-    calls
-        .iter()
-        .map(|(_, _, message)| pb::WatchRequest::decode(message.as_slice()).unwrap())
-        .collect()
+    let sent = host.0.sent.borrow();
+    sent.iter().map(|(_, message)| pb::WatchRequest::decode(message.as_slice()).unwrap()).collect()
 }
 
 /// Lets time pass in ticks of 100 ms.

@@ -14,7 +14,7 @@ use crate::contract as pb;
 /// The version that this server speaks; filters have their own (`policy_client.rs`).
 ///
 /// 2: tokens may be limited (`Principal.scopes`, `VisibleRequest.scopes`), answers and heartbeats
-/// have an age, and skills are resources.
+/// have an age, skills are resources, and questions may be put on a stream (`Decide`).
 pub const CONTRACT: u32 = 2;
 
 /// Where filters name theirs.

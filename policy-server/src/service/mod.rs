@@ -4,6 +4,7 @@ mod administer;
 mod authenticate;
 mod authorize;
 pub mod contract;
+mod decide;
 mod error;
 mod history;
 mod intents;

@@ -6,10 +6,11 @@ use std::time::Duration;
 use subtle::ConstantTimeEq;
 use tokio::sync::watch;
 use tonic::service::Interceptor;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 
 use super::authorize::Decider;
 use super::contract::Peer;
+use super::decide::{DecisionStream, decisions};
 use super::watch::{EventStream, Pace, Sources, stream};
 use crate::contract as pb;
 use crate::contract::policy_server::Policy;
@@ -30,18 +31,22 @@ pub struct PolicyService {
 #[tonic::async_trait]
 impl Policy for PolicyService {
     type WatchStream = EventStream;
+    type DecideStream = DecisionStream;
 
     async fn authorize(
         &self,
         request: Request<pb::AuthorizeRequest>,
     ) -> Result<Response<pb::AuthorizeResponse>, Status> {
-        let question = request.get_ref();
-        let answer = self.metrics.call("Authorize", self.decider.authorize(question));
-        let answer = self.traces.call("Authorize", question.info.as_ref(), answer, decided);
-        let mut response = answer.await?;
-        Peer::of(&request).adapt(&mut response);
-        self.metrics.decided(response.outcome());
-        Ok(Response::new(response))
+        let desk = self.desk(Peer::of(&request));
+        Ok(Response::new(desk.authorize(request.get_ref()).await?))
+    }
+
+    async fn decide(
+        &self,
+        request: Request<Streaming<pb::DecideRequest>>,
+    ) -> Result<Response<DecisionStream>, Status> {
+        let desk = self.desk(Peer::of(&request));
+        Ok(Response::new(decisions(desk, request.into_inner(), self.draining.clone())))
     }
 
     async fn visible(
@@ -98,6 +103,40 @@ impl Policy for PolicyService {
             keys.ok_or_else(|| Status::not_found("oidc_issuers has no issuer of this name"))
         };
         Ok(Response::new(self.metrics.call("Keys", answer).await?))
+    }
+}
+
+/// Where a peer's requests are decided.
+#[derive(Clone)]
+pub(super) struct Desk {
+    decider: Arc<Decider>,
+    metrics: Metrics,
+    traces: Traces,
+    peer: Peer,
+}
+
+impl Desk {
+    pub async fn authorize(
+        &self,
+        request: &pb::AuthorizeRequest,
+    ) -> Result<pb::AuthorizeResponse, Status> {
+        let answer = self.metrics.call("Authorize", self.decider.authorize(request));
+        let answer = self.traces.call("Authorize", request.info.as_ref(), answer, decided);
+        let mut response = answer.await?;
+        self.peer.adapt(&mut response);
+        self.metrics.decided(response.outcome());
+        Ok(response)
+    }
+}
+
+impl PolicyService {
+    fn desk(&self, peer: Peer) -> Desk {
+        Desk {
+            decider: Arc::clone(&self.decider),
+            metrics: self.metrics.clone(),
+            traces: self.traces.clone(),
+            peer,
+        }
     }
 }
 

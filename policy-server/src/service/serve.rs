@@ -168,7 +168,8 @@ async fn expose(config: &Config, metrics: &Metrics) -> Result<Option<JoinHandle<
     })))
 }
 
-async fn drained(mut draining: watch::Receiver<bool>) {
+/// Completes when the server is stopping.
+pub(super) async fn drained(mut draining: watch::Receiver<bool>) {
     // An error means that the sender is gone, and with it the server.
     let _ = draining.wait_for(|&draining| draining).await;
 }

@@ -8,6 +8,7 @@ mod agreement;
 mod authentication;
 mod crash;
 mod crash_of_postgres;
+mod deciding;
 mod first_login;
 mod intents;
 mod issuers;
