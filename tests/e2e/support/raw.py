@@ -8,6 +8,10 @@ import h2.connection
 import h2.events
 
 
+# HTTP/2's smallest limit of a frame, which a peer need not raise.
+FRAME = 1 << 14
+
+
 @dataclass
 class Answer:
     status: int
@@ -66,7 +70,9 @@ def http2(port, headers, body=None, trailers=None, timeout=20):
         stream = protocol.get_next_available_stream_id()
         protocol.send_headers(stream, headers, end_stream=body is None and trailers is None)
         if body is not None:
-            protocol.send_data(stream, body, end_stream=trailers is None)
+            for start in range(0, len(body), FRAME):
+                protocol.send_data(stream, body[start : start + FRAME])
+            protocol.send_data(stream, b"", end_stream=trailers is None)
         if trailers is not None:
             protocol.send_headers(stream, trailers, end_stream=True)
         connection.sendall(protocol.data_to_send())
