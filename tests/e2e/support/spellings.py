@@ -83,6 +83,11 @@ TARGETS = {
     "metrics of the victim": "/ajax-api/2.0/mlflow/metrics/get-history-bulk?run_id={run}&metric_key=m",
     "metrics of two runs": "/ajax-api/2.0/mlflow/metrics/get-history-bulk?run_id={own_run}&run_id={run}&metric_key=m",
     "unknown route": "/api/2.0/mlflow/nothing",
+    "behind what looks like a public prefix": "/static-x/api/2.0/mlflow/experiments/get?experiment_id={victim}",
+    "behind a public route": "/health/api/2.0/mlflow/experiments/get?experiment_id={victim}",
+    "behind what begins like a public route": "/health-x/api/2.0/mlflow/experiments/get?experiment_id={victim}",
+    "behind a public file": "/favicon.ico/api/2.0/mlflow/experiments/get?experiment_id={victim}",
+    "workspace with a blank": "/api/3.0/mlflow/roles/list?workspace=default%20",
     "unknown version": "/api/9.0/mlflow/experiments/get?experiment_id={victim}",
 }
 
@@ -139,6 +144,12 @@ BODIES = {
         "POST", "/api/3.0/mlflow/traces/search", '{"locations":[{"type":"MLFLOW_EXPERIMENT","mlflow_experiment":{"experiment_id":"{own}"},"mlflowExperiment":{"experimentId":"{victim}"}}]}', JSON),
     "second location, camelCase": (
         "POST", "/api/3.0/mlflow/traces/search", '{"locations":[{"mlflow_experiment":{"experiment_id":"{own}"}},{"mlflowExperiment":{"experimentId":"{victim}"}}]}', JSON),
+    "logged model by path and body": (
+        "PATCH", "/api/2.0/mlflow/logged-models/m-" + "1" * 32, body(model_id="m-" + "2" * 32, status=2), JSON),
+    "datasets by query and body": (
+        "GET", "/api/3.0/mlflow/datasets/search?experiment_ids={victim}", body(experiment_ids=["{own}"]), JSON),
+    "role by two ids": (
+        "PATCH", "/api/3.0/mlflow/roles/permissions/update", body(role_id=1, role_permission_id=2, permission="MANAGE"), JSON),
     "model called star": (
         "POST", "/api/2.0/mlflow/registered-models/create", body(name="*"), JSON),
     "model of another in a metric": (
