@@ -164,6 +164,18 @@ fn a_change_voids_what_depends_on_it_in_every_worker_and_nothing_else() {
 }
 
 #[test]
+fn a_worker_that_has_just_looked_hears_of_a_change_a_millisecond_later() {
+    let host = Mock::new();
+    hear(&host);
+    let (mut cache, key) = stored(&host);
+    assert!(found(&mut cache, &host, &key).is_some());
+    let mut administering = self::cache();
+    administering.watermarks.apply(&host, &Change::Everyone { revision: 11 });
+    host.advance(1);
+    assert!(found(&mut cache, &host, &key).is_none());
+}
+
+#[test]
 fn an_answer_that_was_overtaken_on_its_way_is_not_used() {
     let host = Mock::new();
     hear(&host);

@@ -12,9 +12,9 @@ use crate::host::{Host, HostError};
 const SLOTS: usize = 1024;
 const TABLE_BYTES: usize = SLOTS * 8;
 
-/// For how long a worker trusts its copy of the state, in ms. Small against the 100 ms in which a
-/// revocation must be felt.
-const REREAD_MS: u64 = 5;
+/// For how long a worker trusts its copy of the state, in ms: within the clock's tick. Who has been
+/// told that a grant is gone, and asks another worker, is not back sooner.
+const REREAD_MS: u64 = 1;
 
 /// Bound on retries when another VM writes at the same time.
 const CAS_ATTEMPTS: usize = 16;
