@@ -1,6 +1,7 @@
 //! Decisions for many requests of one proxy, on one stream.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -9,6 +10,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use tonic::{Status, Streaming};
 
+use super::contract::Peer;
 use super::rpc::Desk;
 use super::serve::drained;
 use crate::contract as pb;
@@ -23,24 +25,25 @@ pub type DecisionStream = Pin<Box<dyn Stream<Item = Result<pb::DecideResponse, S
 
 /// Answers questions as they can be answered, until the proxy goes or the server drains.
 pub fn decisions(
-    desk: Desk,
+    desk: Arc<Desk>,
+    peer: Peer,
     questions: Streaming<pb::DecideRequest>,
     draining: watch::Receiver<bool>,
 ) -> DecisionStream {
     let answers = questions
         .take_while(|question| std::future::ready(question.is_ok()))
         .filter_map(|question| std::future::ready(question.ok()))
-        .map(move |question| answer(desk.clone(), question))
+        .map(move |question| answer(Arc::clone(&desk), peer, question))
         .buffer_unordered(MAX_OPEN);
     // The proxy asks nothing before it has heard that somebody is there.
     let greeting = stream::once(std::future::ready(pb::DecideResponse::default()));
     Box::pin(greeting.chain(answers).map(Ok).take_until(drained(draining)))
 }
 
-async fn answer(desk: Desk, question: pb::DecideRequest) -> pb::DecideResponse {
+async fn answer(desk: Arc<Desk>, peer: Peer, question: pb::DecideRequest) -> pb::DecideResponse {
     let request = question.request.unwrap_or_default();
     let patience = Duration::from_millis(question.timeout_ms.into()).min(MAX_PATIENCE);
-    let answer = match timeout(patience, desk.authorize(&request)).await {
+    let answer = match timeout(patience, desk.authorize(peer, &request)).await {
         Ok(answer) => answer,
         Err(_) => Err(Status::deadline_exceeded("the question's time is over")),
     };

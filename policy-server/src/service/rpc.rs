@@ -19,10 +19,8 @@ use crate::oidc::Issuers;
 use crate::traces::{Traces, administered, decided};
 
 pub struct PolicyService {
-    pub decider: Arc<Decider>,
+    pub desk: Arc<Desk>,
     pub issuers: Issuers,
-    pub metrics: Metrics,
-    pub traces: Traces,
     pub heartbeat: Duration,
     /// True once the server is stopping.
     pub draining: watch::Receiver<bool>,
@@ -37,32 +35,32 @@ impl Policy for PolicyService {
         &self,
         request: Request<pb::AuthorizeRequest>,
     ) -> Result<Response<pb::AuthorizeResponse>, Status> {
-        let desk = self.desk(Peer::of(&request));
-        Ok(Response::new(desk.authorize(request.get_ref()).await?))
+        let peer = Peer::of(&request);
+        Ok(Response::new(self.desk.authorize(peer, request.get_ref()).await?))
     }
 
     async fn decide(
         &self,
         request: Request<Streaming<pb::DecideRequest>>,
     ) -> Result<Response<DecisionStream>, Status> {
-        let desk = self.desk(Peer::of(&request));
-        Ok(Response::new(decisions(desk, request.into_inner(), self.draining.clone())))
+        let (desk, peer) = (Arc::clone(&self.desk), Peer::of(&request));
+        Ok(Response::new(decisions(desk, peer, request.into_inner(), self.draining.clone())))
     }
 
     async fn visible(
         &self,
         request: Request<pb::VisibleRequest>,
     ) -> Result<Response<pb::VisibleResponse>, Status> {
-        let answer = self.decider.visible(request.get_ref());
-        Ok(Response::new(self.metrics.call("Visible", answer).await?))
+        let answer = self.desk.decider.visible(request.get_ref());
+        Ok(Response::new(self.desk.metrics.call("Visible", answer).await?))
     }
 
     async fn record(
         &self,
         request: Request<pb::RecordRequest>,
     ) -> Result<Response<pb::RecordResponse>, Status> {
-        let answer = self.decider.record(request.get_ref());
-        Ok(Response::new(self.metrics.call("Record", answer).await?))
+        let answer = self.desk.decider.record(request.get_ref());
+        Ok(Response::new(self.desk.metrics.call("Record", answer).await?))
     }
 
     async fn administer(
@@ -71,10 +69,10 @@ impl Policy for PolicyService {
     ) -> Result<Response<pb::AdministerResponse>, Status> {
         let request = request.into_inner();
         let info = request.info.clone();
-        let answer = async { Ok(self.decider.administer(request).await) };
-        let answer = self.metrics.call("Administer", answer);
+        let answer = async { Ok(self.desk.decider.administer(request).await) };
+        let answer = self.desk.metrics.call("Administer", answer);
         let response: Result<_, Status> =
-            self.traces.call("Administer", info.as_ref(), answer, administered).await;
+            self.desk.traces.call("Administer", info.as_ref(), answer, administered).await;
         Ok(Response::new(response?))
     }
 
@@ -83,11 +81,11 @@ impl Policy for PolicyService {
         request: Request<pb::WatchRequest>,
     ) -> Result<Response<EventStream>, Status> {
         let sources = Sources {
-            snapshots: Arc::clone(&self.decider.snapshots),
+            snapshots: Arc::clone(&self.desk.decider.snapshots),
             keys: self.issuers.subscribe(),
         };
         let draining = self.draining.clone();
-        let watching = self.metrics.watcher();
+        let watching = self.desk.metrics.watcher();
         let pace = Pace { heartbeat: self.heartbeat, peer: Peer::of(&request) };
         let request = request.into_inner();
         Ok(Response::new(stream(sources, request, pace, draining, watching)))
@@ -102,41 +100,29 @@ impl Policy for PolicyService {
             let keys = self.issuers.keys(&request.issuer, &request.kid).await;
             keys.ok_or_else(|| Status::not_found("oidc_issuers has no issuer of this name"))
         };
-        Ok(Response::new(self.metrics.call("Keys", answer).await?))
+        Ok(Response::new(self.desk.metrics.call("Keys", answer).await?))
     }
 }
 
-/// Where a peer's requests are decided.
-#[derive(Clone)]
-pub(super) struct Desk {
-    decider: Arc<Decider>,
-    metrics: Metrics,
-    traces: Traces,
-    peer: Peer,
+/// Where requests are decided.
+pub struct Desk {
+    pub decider: Arc<Decider>,
+    pub metrics: Metrics,
+    pub traces: Traces,
 }
 
 impl Desk {
-    pub async fn authorize(
+    pub(super) async fn authorize(
         &self,
+        peer: Peer,
         request: &pb::AuthorizeRequest,
     ) -> Result<pb::AuthorizeResponse, Status> {
         let answer = self.metrics.call("Authorize", self.decider.authorize(request));
         let answer = self.traces.call("Authorize", request.info.as_ref(), answer, decided);
         let mut response = answer.await?;
-        self.peer.adapt(&mut response);
+        peer.adapt(&mut response);
         self.metrics.decided(response.outcome());
         Ok(response)
-    }
-}
-
-impl PolicyService {
-    fn desk(&self, peer: Peer) -> Desk {
-        Desk {
-            decider: Arc::clone(&self.decider),
-            metrics: self.metrics.clone(),
-            traces: self.traces.clone(),
-            peer,
-        }
     }
 }
 

@@ -15,7 +15,7 @@ use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig};
 use super::authenticate::Authenticator;
 use super::authorize::Decider;
 use super::reconcile::keep_reconciling;
-use super::rpc::{PolicyService, SharedToken};
+use super::rpc::{Desk, PolicyService, SharedToken};
 use super::snapshot::{Snapshots, follow};
 use crate::admin::AdminContext;
 use crate::config::{Config, LogFormat, Tls, Tracking};
@@ -99,10 +99,8 @@ pub async fn serve_on(
         .map_err(ServeError::Reflection)?;
     let token = SharedToken::new(config.shared_token.as_ref().map(ExposeSecret::expose_secret));
     let service = PolicyServer::new(PolicyService {
-        decider,
+        desk: Arc::new(Desk { decider, metrics, traces: traces.clone() }),
         issuers,
-        metrics,
-        traces: traces.clone(),
         heartbeat: config.heartbeat,
         draining: draining.clone(),
     })
