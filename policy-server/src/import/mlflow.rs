@@ -6,7 +6,7 @@ use std::str::FromStr as _;
 use sqlx::{AnyConnection, AssertSqlSafe, Row};
 
 use super::prompts::Prompts;
-use super::{ImportError, Source, SourceRole, SourceUser, legacy};
+use super::{ImportError, Source, SourceRole, SourceUser, at_one_moment, legacy};
 use crate::credentials::PasswordHash;
 use crate::domain::{
     LEGACY_DEFAULT_PASSWORD, Level, Pattern, ResourceType, UnknownWord, validate_grant,
@@ -73,12 +73,7 @@ pub async fn read(
     url: &DatabaseUrl,
     tracking: Option<&DatabaseUrl>,
 ) -> Result<Source, ImportError> {
-    let pool = pool(url, SqliteMode::ReadOnly, 1).await?;
-    let begin = match url {
-        DatabaseUrl::Sqlite(_) => "BEGIN",
-        DatabaseUrl::Postgres(_) => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
-    };
-    let mut transaction = pool.begin_with(begin).await?;
+    let mut transaction = at_one_moment(url).await?;
     let tables = Tables::read(&mut transaction, url).await?;
     if !tables.has_column("users", "password_hash") {
         return Err(ImportError::unclear(

@@ -15,11 +15,22 @@ mod prompts;
 use std::collections::{BTreeMap, BTreeSet};
 
 use secrecy::SecretString;
+use sqlx::{Any, Transaction};
 
 pub use self::apply::apply;
 pub use self::plan::{Plan, Step, plan};
 use crate::domain::{Level, Pattern, ResourceType};
-use crate::store::StoreError;
+use crate::store::{DatabaseUrl, SqliteMode, StoreError, pool};
+
+/// Begins to read a database that belongs to another program, as it is at one moment.
+async fn at_one_moment(url: &DatabaseUrl) -> Result<Transaction<'static, Any>, ImportError> {
+    let pool = pool(url, SqliteMode::ReadOnly, 1).await?;
+    let begin = match url {
+        DatabaseUrl::Sqlite(_) => "BEGIN",
+        DatabaseUrl::Postgres(_) => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+    };
+    Ok(pool.begin_with(begin).await?)
+}
 
 /// What a source holds, in our terms.
 #[derive(Debug, Default)]

@@ -13,9 +13,9 @@ use self::known::Known;
 use self::regex::Shape;
 use super::legacy::quoted;
 use super::mlflow::Tables;
-use super::{ImportError, Source, SourceRole};
+use super::{ImportError, Source, SourceRole, at_one_moment};
 use crate::domain::{DEFAULT_WORKSPACE, Level, Pattern, ResourceType};
-use crate::store::{DatabaseUrl, SqliteMode, pool};
+use crate::store::DatabaseUrl;
 
 /// The role that carries a group's grants in one workspace.
 fn role_of(group: &str) -> String {
@@ -32,12 +32,7 @@ pub async fn read(
     tracking: Option<&DatabaseUrl>,
     floor: Level,
 ) -> Result<Source, ImportError> {
-    let pool = pool(url, SqliteMode::ReadOnly, 1).await?;
-    let begin = match url {
-        DatabaseUrl::Sqlite(_) => "BEGIN",
-        DatabaseUrl::Postgres(_) => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
-    };
-    let mut transaction = pool.begin_with(begin).await?;
+    let mut transaction = at_one_moment(url).await?;
     let tables = Tables::read(&mut transaction, url).await?;
     if !tables.has_column("users", "display_name") || !tables.has("experiment_permissions") {
         let why = "has no tables as mlflow-oidc-auth makes them";
