@@ -4,7 +4,7 @@
 mod forwarded;
 mod issuer;
 
-pub use forwarded::{ForwardedIdentity, IdentityHeaders, TrustedHop};
+pub use forwarded::{ForwardedIdentity, IdentityHeaders, PLAIN_CLAIMS, TrustedHop};
 pub use issuer::{
     Algorithm, ClaimNames, Issuer, JwtConfig, KeySource, PemKey, Required, Separator,
 };

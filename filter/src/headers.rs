@@ -73,6 +73,11 @@ impl std::fmt::Debug for Headers {
     }
 }
 
+/// A byte of a header's name as a WSGI server reads it: `X_Y` and `x-y` are one header there.
+pub const fn wsgi(byte: u8) -> u8 {
+    if byte == b'_' { b'-' } else { byte.to_ascii_lowercase() }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,7 +6,6 @@ mod keys;
 mod pages;
 
 use crate::authn::Unauthenticated;
-use crate::authn::apart::Prefixes;
 use crate::authn::issuers::Issuers;
 use crate::cache::{Cache, Key};
 use crate::config::{Config, ConfigError};
@@ -77,7 +76,6 @@ pub struct Worker {
     pub client: PolicyClient,
     pub cache: Cache,
     pub issuers: Issuers,
-    pub prefixes: Prefixes,
     pub metrics: Metrics,
     watch: Watch,
     /// Of every key in shared data.
@@ -112,7 +110,6 @@ impl Worker {
             prefix,
             keys_seen: 0,
             issuers: Issuers::new(&config)?,
-            prefixes: Prefixes::of(&config),
             metrics: Metrics::define(host),
             surface,
             config,

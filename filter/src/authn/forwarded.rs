@@ -8,9 +8,9 @@ use super::apart::Prefixes;
 use super::claims::{self, Naming};
 use super::hop::{Hop, hop};
 use super::{MAX_CREDENTIAL, Unauthenticated};
-use crate::config::{ForwardedIdentity, IdentityHeaders};
+use crate::config::{ForwardedIdentity, IdentityHeaders, PLAIN_CLAIMS};
 use crate::contract as pb;
-use crate::headers::Headers;
+use crate::headers::{Headers, wsgi};
 use crate::host::Host;
 use crate::surface::json::{Object, Value, read_object};
 use base64::Engine;
@@ -83,13 +83,12 @@ const fn refuse<T>(reason: &'static str) -> Result<T, Unauthenticated> {
 
 /// Whether a header, as a WSGI server would read its name, is one of those that say who it is.
 fn belongs(headers: IdentityHeaders, name: &[u8]) -> bool {
-    let fold = |&byte: &u8| if byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
-    let name: Vec<u8> = name.iter().map(fold).collect();
+    let name: Vec<u8> = name.iter().map(|byte| wsgi(*byte)).collect();
     let Some(rest) = name.strip_prefix(prefix(headers).as_bytes()) else { return false };
     match headers {
         IdentityHeaders::EasyAuth => true,
         IdentityHeaders::AuthRequest | IdentityHeaders::Forwarded => {
-            PLAIN.iter().any(|(header, _)| header.as_bytes() == rest)
+            PLAIN_CLAIMS.iter().any(|claim| claim.bytes().map(wsgi).eq(rest.iter().copied()))
         }
     }
 }
@@ -126,19 +125,12 @@ fn refuse_twins(headers: &Headers, which: IdentityHeaders) -> Result<(), Unauthe
 
 // === oauth2-proxy ===
 
-/// What follows the prefix, and the claim that it is.
-const PLAIN: [(&str, &str); 4] = [
-    ("user", "user"),
-    ("email", "email"),
-    ("preferred-username", "preferred_username"),
-    ("groups", "groups"),
-];
-
 fn plain(config: &ForwardedIdentity, headers: &Headers) -> Result<Object, Unauthenticated> {
     let prefix = prefix(config.headers);
     let mut claims = Object::default();
-    for (header, claim) in PLAIN {
-        let Some(value) = single(headers, &format!("{prefix}{header}"))? else { continue };
+    for claim in PLAIN_CLAIMS {
+        let header = format!("{prefix}{}", claim.replace('_', "-"));
+        let Some(value) = single(headers, &header)? else { continue };
         // A comma is what is left of two headers that somebody has joined.
         let list = claim == "groups";
         let limit = if list { MAX_CREDENTIAL } else { MAX_VALUE };

@@ -101,6 +101,11 @@ impl Issuers {
         })
     }
 
+    /// The prefixes of every source of names, these issuers among them.
+    pub fn prefixes(&self) -> &Prefixes {
+        &self.prefixes
+    }
+
     /// The issuers whose keys the policy server discovers, by the names it knows them by.
     pub fn pushed(&self) -> impl Iterator<Item = &str> {
         let pushed = self.issuers.iter().filter(|known| known.source == KeySource::Pushed);

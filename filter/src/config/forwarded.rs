@@ -95,7 +95,8 @@ impl Secret {
     }
 }
 
-/// What there is to read in the headers that are no principal of EasyAuth.
+/// What there is to read in the headers that are no principal of EasyAuth: each is a claim, and with
+/// hyphens what follows the headers' prefix.
 pub const PLAIN_CLAIMS: [&str; 4] = ["user", "email", "preferred_username", "groups"];
 const OBJECT_ID: &str = "http://schemas.microsoft.com/identity/claims/objectidentifier";
 

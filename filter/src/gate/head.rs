@@ -1,5 +1,6 @@
 //! The head of a request: what is read from it, what is taken out of it, and what is put in.
 
+use crate::headers::wsgi;
 use crate::host::{Direction, Headers, Host, HostError};
 use crate::operation::RawHead;
 
@@ -127,8 +128,7 @@ fn trace_context(value: &[u8]) -> String {
 
 /// Whether a WSGI server reads `name` as `other`, which is in lower case with hyphens.
 fn folds_to(name: &[u8], other: &[u8]) -> bool {
-    let fold = |&byte: &u8| if byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
-    name.len() == other.len() && name.iter().map(fold).eq(other.iter().copied())
+    name.len() == other.len() && name.iter().map(|byte| wsgi(*byte)).eq(other.iter().copied())
 }
 
 fn is_stripped(name: &[u8]) -> bool {

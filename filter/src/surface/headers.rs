@@ -1,5 +1,6 @@
 //! Headers that select a resource or a person: at most one of each, in one spelling.
 
+use crate::headers::wsgi;
 use crate::operation::RawHead;
 use crate::refusal::Refusal;
 
@@ -139,8 +140,7 @@ fn check_names(head: &RawHead<'_>) -> Result<(), Refusal> {
 }
 
 fn is_guarded(name: &[u8]) -> bool {
-    let fold = |&b: &u8| if b == b'_' { b'-' } else { b.to_ascii_lowercase() };
-    let folded: Vec<u8> = name.iter().map(fold).collect();
+    let folded: Vec<u8> = name.iter().map(|byte| wsgi(*byte)).collect();
     GUARDED.iter().any(|guarded| guarded.as_bytes() == folded)
         || GUARDED_PREFIXES.iter().any(|prefix| folded.starts_with(prefix.as_bytes()))
 }

@@ -17,7 +17,7 @@ impl Worker {
         headers: &Headers,
     ) -> Result<Forwarded, Unauthenticated> {
         let Some(config) = &self.config.forwarded_identity else { return Ok(Forwarded::Nothing) };
-        forwarded::read(config, &self.prefixes, host, headers)
+        forwarded::read(config, self.issuers.prefixes(), host, headers)
     }
 
     /// Whose an `Authorization` is, if it holds a JWT that was verified before: then it need not
