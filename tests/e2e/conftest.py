@@ -129,6 +129,7 @@ FOR_ANY_STORE = {
     },
     "it is what Envoy and the module do with memory": {"test_large_artifacts", "test_trap"},
     "failures are counted in the policy server's memory": {"test_password_flood"},
+    "its pages have a store of their own": {"test_guide"},
     "nothing runs": {"test_canaries", "test_security_cases_are_tested"},
 }
 

@@ -1,6 +1,7 @@
 """The operations guide, followed to the letter: the commands of each page are run as they stand."""
 
 import base64
+import collections
 import contextlib
 import hashlib
 import os
@@ -8,10 +9,14 @@ import re
 import shutil
 import sqlite3
 import subprocess
+import threading
 from pathlib import Path
 
 import pytest
+import requests
 from support.envoy import SHIPPED
+from support.gate import basic
+from support.installed import Installed
 from support.reference import ADMIN, running_reference
 
 GUIDE = SHIPPED / "guide"
@@ -22,13 +27,12 @@ BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.M | re.S)
 class Place:
     """A directory with a policy store, and `mlgate` on the path."""
 
-    def __init__(self, gate, directory):
+    def __init__(self, programs, directory, **environment):
         self.directory = directory
-        programs = Path(gate.ready["mlgate"]).parent
         self.environment = {
             **{k: v for k, v in os.environ.items() if not k.startswith("MLGATE_")},
             "PATH": f"{programs}:{os.environ['PATH']}",
-            "MLGATE_STORE": f"sqlite:{directory}/policy.db",
+            **environment,
         }
 
     def sh(self, script):
@@ -59,7 +63,27 @@ class Place:
 
 @pytest.fixture
 def place(gate, tmp_path):
-    return Place(gate, tmp_path)
+    programs = Path(gate.ready["mlgate"]).parent
+    return Place(programs, tmp_path, MLGATE_STORE=f"sqlite:{tmp_path}/policy.db")
+
+
+@pytest.fixture
+def installed(gate, tmp_path_factory):
+    """A place where the gate runs as well."""
+    assert shutil.which("curl"), "the guide's commands need curl"
+    # Of no page's name: what commands look for must not be found in the directory's.
+    with Installed(gate, tmp_path_factory.mktemp("installed")).running(gate) as installed:
+        yield installed
+
+
+def standing(installed):
+    return Place(installed.directory, installed.directory, **installed.environment())
+
+
+def chapters(page):
+    """The commands of a page by the headings above them."""
+    parts = re.split(r"^## (.*)$", (GUIDE / page).read_text(), flags=re.M)
+    return {name: BLOCK.findall(text) for name, text in zip(parts[1::2], parts[2::2])}
 
 
 def test_nobody_gets_in(place):
@@ -112,8 +136,6 @@ def test_from_htpasswd(place):
 
 
 def test_from_mlflows_basic_auth(place, tmp_path):
-    import requests
-
     reference = tmp_path / "reference"
     reference.mkdir()
     with running_reference(reference) as url:
@@ -175,6 +197,107 @@ def test_from_easyauth(place):
     group = "0f3c7c5e-1111-2222-3333-444455556666"
     assert place.allows(f"somebody read experiment 9 --group {group}")
     assert place.allows("root@example.com manage experiment 9")
+
+
+# --- pages that need a gate that runs ---
+
+
+def test_shadow_mode_and_out_of_it(installed):
+    place = standing(installed)
+    switch, work, count, why, grant, enforce = BLOCK.findall((GUIDE / "shadow.md").read_text())
+    before = place.sh(work)
+    assert before.returncode != 0 and "403" in before.stderr, "the gate refuses until then"
+    place.run(switch)
+    assert "Default" in place.run(work)
+    counted = place.run(count)
+    assert re.search(r"^wasmcustom\.mlgate_shadow_denied_total: [1-9]", counted, re.M)
+    assert '"reason":"no_grant","user":"alice","method":"GET"' in counted
+    told = place.run(why)
+    assert "let through in shadow mode, else refused with 403 (no_grant)" in told
+    assert "required: read on experiment 0" in told, "what the server's log adds"
+    place.run(grant)
+    assert "x-mlgate-reason: no_grant" in place.run(enforce).lower()
+
+
+class Asking:
+    """A client that goes on asking; what it was answered."""
+
+    def __init__(self, installed):
+        self.url = installed.environment()["GATE"] + "/api/2.0/mlflow/experiments/get?experiment_id=0"
+        self.headers = {"Authorization": basic("alice", installed.password)}
+        self.answers, self.stop = collections.Counter(), threading.Event()
+        self.thread = threading.Thread(target=self._ask)
+
+    def _ask(self):
+        with requests.Session() as session:
+            session.trust_env = False
+            while not self.stop.wait(0.02):
+                answer = session.get(self.url, headers=self.headers, timeout=30)
+                self.answers[answer.status_code] += 1
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stop.set()
+        self.thread.join(timeout=60)
+
+
+def release(gate, directory):
+    """What `cargo xtask dist` leaves: a module of other bytes, the program, their checksums."""
+    directory.mkdir()
+    module = Path(gate.ready["wasm"]).read_bytes()
+    # A custom section at the end, as a linker might add it.
+    (directory / "mlgate_filter.wasm").write_bytes(module + b"\0\x06\x05build")
+    shutil.copy2(gate.ready["mlgate"], directory / "mlgate")
+    files = ("mlgate", "mlgate_filter.wasm")
+    digests = (hashlib.sha256((directory / name).read_bytes()).hexdigest() for name in files)
+    sums = "".join(f"{digest}  {name}\n" for digest, name in zip(digests, files))
+    (directory / "SHA256SUMS").write_text(sums)
+
+
+@pytest.mark.parametrize("order", [("server", "filter"), ("filter", "server")], ids="-".join)
+def test_an_upgrade_and_the_way_back(gate, installed, order):
+    release(gate, installed.directory / "new")
+    place, pages = standing(installed), chapters("upgrade.md")
+    place.run("mlgate grant alice experiment 0 READ")
+    program = (installed.directory / "mlgate").stat().st_ino
+    (before,), (back,) = pages["Before"], pages["If the new one is worse"]
+    steps = {"server": pages["The policy server"], "filter": pages["The filter"]}
+    assert all(len(blocks) == 2 for blocks in steps.values()), "what is done, and what is looked at"
+    with Asking(installed) as asking:
+        said = place.run(before)
+        assert "mlgate: OK" in said and "mlgate_filter.wasm: OK" in said
+        for side in order:
+            pid = (installed.directory / "server.pid").read_text()
+            done, seen = (place.run(block) for block in steps[side])
+            assert '"experiments"' in seen
+            restarted = (installed.directory / "server.pid").read_text() != pid
+            assert restarted == (side == "server")
+            if side == "filter":
+                assert re.findall(r"(?:config_fail|update_rejected): (\d+)", seen) == ["0", "0"]
+        assert (installed.directory / "mlgate").stat().st_ino != program
+        assert '"experiments"' in place.run(back)
+    # 503 while the only server starts, if that takes longer than decisions may be old; nobody was
+    # ever refused for another reason.
+    assert asking.answers[200] > 50 and set(asking.answers) <= {200, 503}, asking.answers
+
+
+def test_sizing(installed):
+    place = standing(installed)
+    envoy, server, change = BLOCK.findall((GUIDE / "sizing.md").read_text())
+    with Asking(installed):
+        seen = place.run(envoy)
+    for what in ("cache_slots_used", "cache_miss_total", "vm_memory_bytes", "policy_call_ms"):
+        assert f"mlgate_{what}" in seen, what
+    assert "upstream_rq_pending_overflow: 0" in seen and '"heap_size"' in seen
+    seen = place.run(server)
+    assert "mlgate_password_hashes_total" in seen and "mlgate_watchers" in seen
+    resident = int(seen.strip().splitlines()[-1].split()[0])
+    assert 5_000 < resident < 1_000_000
+    assert "16384" not in place.run('curl -s "$ENVOY/config_dump"')
+    place.run(change)
 
 
 def test_every_link_of_the_guide_leads_somewhere():

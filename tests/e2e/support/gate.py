@@ -23,6 +23,15 @@ def xtask():
     return os.environ.get("MLGATE_TEST_XTASK", str(default))
 
 
+# Parts of another version, in the place of those that were built here: what is tested is whether
+# both sides of the contract go together, see policy-server/README.md.
+OTHER_PARTS = {
+    f"--{part}": os.path.abspath(file)
+    for part in ("policy-server", "filter")
+    if (file := os.environ.get(f"MLGATE_TEST_{part.upper().replace('-', '_')}"))
+}
+
+
 def package(name):
     """The directory of an installed Python package, which is not imported for it."""
     return Path(importlib.util.find_spec(name).submodule_search_locations[0])
@@ -39,8 +48,9 @@ class Demo:
     def __init__(self, data_dir, *options, environment=None):
         self.log = open(Path(data_dir).with_suffix(".log"), "w+b")
         command = [xtask(), "demo", "--no-build", "--profile", "dev", "--data-dir", str(data_dir)]
+        others = [word for option in OTHER_PARTS.items() for word in option]
         self.process = subprocess.Popen(
-            [*command, *map(str, options)],
+            [*command, *others, *map(str, options)],
             stdout=subprocess.PIPE,
             stderr=self.log,
             env={**os.environ, **(environment or {})},

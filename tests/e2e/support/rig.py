@@ -21,15 +21,15 @@ import yaml
 
 from .canaries import CANARIES, PASSWORD
 from .envoy import MODULE, SHIPPED, manager, running, stats
-from .gate import ROOT, accepts, basic, free_port, package, wait_until, xtask
+from .gate import OTHER_PARTS, ROOT, accepts, basic, free_port, package, wait_until, xtask
 from .lanes import Lanes
 from .private_postgres import Postgres
 from .tokens import IdentityProvider
 from .wires import PostgresWire, Wire
 
 TARGET = Path(xtask()).parents[1]
-MLGATE = TARGET / "debug" / "mlgate"
-WASM = TARGET / "wasm32-wasip1" / "filter" / "mlgate_filter.wasm"
+MLGATE = Path(OTHER_PARTS.get("--policy-server", TARGET / "debug" / "mlgate"))
+WASM = Path(OTHER_PARTS.get("--filter", TARGET / "wasm32-wasip1" / "filter" / "mlgate_filter.wasm"))
 ENVOY = package("envoy") / "_bin" / "envoy"
 
 WORKERS = 2

@@ -38,6 +38,18 @@ impl Parts {
             wasm: target.join(WASM).join("filter/mlgate_filter.wasm"),
         }
     }
+
+    /// With what was built elsewhere in the place of either.
+    pub fn or_others(self, policy_server: Option<&Path>, filter: Option<&Path>) -> Result<Self> {
+        let chosen = |flag: &str, other: Option<&Path>, built| match other {
+            Some(file) => file.canonicalize().with_context(|| format!("{flag} {}", file.display())),
+            None => Ok(built),
+        };
+        Ok(Self {
+            mlgate: chosen("--policy-server", policy_server, self.mlgate)?,
+            wasm: chosen("--filter", filter, self.wasm)?,
+        })
+    }
 }
 
 pub fn cargo() -> Command {

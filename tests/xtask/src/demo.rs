@@ -58,6 +58,12 @@ pub struct Options {
     /// For tests: run what was built before.
     #[arg(long, hide = true)]
     no_build: bool,
+    /// For tests: another policy server than the one that is built here.
+    #[arg(long, hide = true, value_name = "FILE")]
+    policy_server: Option<PathBuf>,
+    /// For tests: another filter than the one that is built here.
+    #[arg(long, hide = true, value_name = "FILE")]
+    filter: Option<PathBuf>,
     /// For tests: MLflow's port.
     #[arg(long, hide = true)]
     mlflow_port: Option<u16>,
@@ -154,7 +160,8 @@ fn start(options: &Options, interrupt: &Interrupt, services: &mut Services) -> R
     let parts = match options.no_build {
         true => Parts::built(options.profile),
         false => compile::parts(interrupt, options.profile)?,
-    };
+    }
+    .or_others(options.policy_server.as_deref(), options.filter.as_deref())?;
     let tools = python::tools(interrupt)?;
     let other = python::mlflow(interrupt, &tools, options.mlflow_version.as_deref())?;
     let venv = other.as_ref().unwrap_or(&tools.venv);
