@@ -6,6 +6,7 @@
 
 use crate::headers::Headers;
 use crate::requirement::{Action, ReferenceKind, Requirement, ResourceType, Scope};
+use crate::surface::id::Form;
 
 /// A request head as the proxy shows it. Bytes, because a client chooses them.
 #[derive(Debug, Clone, Copy)]
@@ -78,6 +79,9 @@ pub enum Place {
     FilterInBody,
     /// The same in the query.
     FilterInQuery,
+    /// The ids become the query's list `field`, which came without one. Ids that are not in this
+    /// form name nothing, and MLflow would refuse the whole list for one of them.
+    ListInQuery(Form),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,8 +4,9 @@ use mlgate_filter::catalogue;
 use mlgate_filter::operation::{BodyNeed, Effect, EffectId, Operation, RawHead, ResponseWork};
 use mlgate_filter::refusal::Refusal;
 use mlgate_filter::requirement::{
-    Action, Key, Naming, Requirement, ResourceType::Skill, Rung, Standing,
+    Action, Key, Naming, Requirement, ResourceType::Skill, Rung, Selection, Standing,
 };
+use mlgate_filter::surface::narrow::{Narrowed, narrow};
 use mlgate_filter::surface::{Reading, SurfaceSettings, read_head};
 
 fn send(method: &str, path: &str, body: &str) -> Result<Operation, Refusal> {
@@ -169,6 +170,43 @@ fn a_search_is_for_everybody_and_its_rows_are_judged() {
     assert_eq!(search.requirements, [Requirement::Standing(Standing::Authenticated)]);
     assert!(matches!(search.response, ResponseWork::Rewrite(_)));
     assert!(search.effects.is_empty());
+}
+
+/// Rows that are dropped afterwards would still be seen: in the page token of a filter that only
+/// they fit.
+#[test]
+fn a_search_is_narrowed_to_what_is_readable_before_mlflow_counts_its_page() {
+    let sent = |query: &str, left: &[&str]| {
+        let search = send("GET", &format!("/api/3.0/mlflow/skills{query}"), "").unwrap();
+        let left = Selection::Only(left.iter().map(|&key| key.to_owned()).collect());
+        (search.scopes, narrow(search.forward, &[left], false))
+    };
+    let forwarded = |query: &str, left: &[&str]| match sent(query, left) {
+        (scopes, Narrowed::Forward(forward)) => {
+            assert!(scopes.iter().all(|scope| scope.resource == Skill && scope.rungs.is_empty()));
+            let every: Vec<_> = scopes.iter().map(|scope| scope.every).collect();
+            (every, forward.path)
+        }
+        (_, other) => panic!("{query}: {other:?}"),
+    };
+    let plain = "?filter_string=name%20LIKE%20%27a%25%27&max_results=1";
+    let listed = "&include_skill_identities=a&include_skill_identities=%40acme%2Fb";
+    assert_eq!(
+        forwarded(plain, &["a", "@acme/b"]),
+        (vec![true], format!("/api/3.0/mlflow/skills{plain}{listed}"))
+    );
+    let given = "?include_skill_identities=a&include_skill_identities=secret";
+    let left = "/api/3.0/mlflow/skills?include_skill_identities=a".to_owned();
+    assert_eq!(forwarded(given, &["a"]), (vec![false], left));
+    for (query, left) in [(plain, &[][..]), (given, &[]), ("?include_skill_identities=", &[])] {
+        let (_, narrowed) = sent(query, left);
+        let nothing = r#"{"skills":[],"next_page_token":null}"#;
+        assert_eq!(narrowed, Narrowed::Answer(nothing), "{query}");
+    }
+    for id in ["A", "*", "a&include_skill_identities=", "@acme", "acme/a"] {
+        let path = format!("/api/3.0/mlflow/skills?include_skill_identities={id}");
+        assert!(send("GET", &path, "").is_err(), "{id}");
+    }
 }
 
 #[test]

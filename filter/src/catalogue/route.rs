@@ -55,14 +55,16 @@ pub struct ScopeSpec {
     pub when_empty: WhenEmpty,
 }
 
-/// A search whose filter takes a condition on ids: it is put before the caller's, so that only
-/// rows the caller may read are found, in full pages.
+/// A search that takes the ids to search among: only rows the caller may read are found then, in
+/// full pages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SelectSpec {
-    /// Of the ids that the condition is about.
-    pub resource: ResourceType,
-    /// The attribute's name in MLflow's filter grammar.
-    pub attribute: &'static str,
+pub enum SelectSpec {
+    /// As a condition in its filter, put before the caller's. The attribute's name is that of
+    /// MLflow's filter grammar.
+    Filter { resource: ResourceType, attribute: &'static str },
+    /// As a repeated key of its query. What the caller lists there is cut down; one empty value is
+    /// a list of none.
+    Listed { resource: ResourceType, field: Field, when_empty: WhenEmpty },
 }
 
 /// Where a catalogue line takes an effect's id from.
@@ -265,7 +267,7 @@ impl Route {
             demand.add_scope(scope, inputs)?;
         }
         if let Some(select) = self.select {
-            demand.add_select(select, inputs);
+            demand.add_select(select, inputs)?;
         }
         demand.scopes.extend(self.told.iter().map(|&resource| every(resource)));
         for effect in self.effects {
@@ -311,15 +313,36 @@ impl Demand {
         Ok(())
     }
 
-    fn add_select(&mut self, spec: SelectSpec, inputs: &Inputs) {
-        let filter = if inputs.body.is_some() { Place::FilterInBody } else { Place::FilterInQuery };
-        self.scoped.push(ScopedField {
-            scope: self.scopes.len(),
-            field: spec.attribute.to_owned(),
-            place: filter,
-            when_empty: WhenEmpty::Answer("{}"),
-        });
-        self.scopes.push(every(spec.resource));
+    fn add_select(&mut self, spec: SelectSpec, inputs: &Inputs) -> Result<(), Refusal> {
+        let (field, place, when_empty, scope) = match spec {
+            SelectSpec::Filter { resource, attribute } => {
+                let by_body = inputs.body.is_some();
+                let place = if by_body { Place::FilterInBody } else { Place::FilterInQuery };
+                (attribute, place, WhenEmpty::Answer("{}"), every(resource))
+            }
+            SelectSpec::Listed { resource, field, when_empty } => {
+                let (place, scope) = match given(inputs, field)? {
+                    Some(ids) => (Place::Query, Scope { ids, every: false, ..every(resource) }),
+                    None => (Place::ListInQuery(field.form), every(resource)),
+                };
+                (field.name, place, when_empty, scope)
+            }
+        };
+        let scoped =
+            ScopedField { scope: self.scopes.len(), field: field.to_owned(), place, when_empty };
+        self.scoped.push(scoped);
+        self.scopes.push(scope);
+        Ok(())
+    }
+}
+
+/// The list that a query has, which may be one of none.
+fn given(inputs: &Inputs, field: Field) -> Result<Option<Vec<String>>, Refusal> {
+    let values: Vec<_> = inputs.query.all(field.name).collect();
+    match values.as_slice() {
+        [] => Ok(None),
+        [""] => Ok(Some(Vec::new())),
+        _ => inputs.all(field).map(Some),
     }
 }
 

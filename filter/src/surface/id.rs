@@ -33,6 +33,8 @@ pub enum Form {
     Skill,
     /// The same for the organization that a skill may belong to, where `.` joins too.
     Organization,
+    /// A skill as grants name it: its name, or `@organization/name`.
+    SkillKey,
     /// Text that is authorized by what it contains: filters, URIs, paths.
     Text,
 }
@@ -52,6 +54,7 @@ impl Form {
             Self::Organization => {
                 "must be an organization's name: lower-case letters, digits, single hyphens or dots"
             }
+            Self::SkillKey => "must be a skill's name, or @organization/name",
             Self::Text => "must be text",
         }
     }
@@ -68,6 +71,7 @@ impl Form {
             Self::NewName => is_name(text) && text != "*" && text.trim() == text,
             Self::Skill => is_joined(text, "-"),
             Self::Organization => is_joined(text, "-."),
+            Self::SkillKey => is_skill_key(text),
             Self::Text => true,
         }
     }
@@ -101,6 +105,16 @@ fn is_joined(text: &str, joints: &str) -> bool {
     let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
     let group = |group: &str| !group.is_empty() && group.bytes().all(plain);
     text.len() <= MAX_SKILL && text.split(|c| joints.contains(c)).all(group)
+}
+
+fn is_skill_key(text: &str) -> bool {
+    match text.strip_prefix('@').map(|rest| rest.split_once('/')) {
+        None => Form::Skill.accepts(text),
+        Some(Some((organization, name))) => {
+            Form::Organization.accepts(organization) && Form::Skill.accepts(name)
+        }
+        Some(None) => false,
+    }
 }
 
 /// A skill as grants name it (MLflow: `_format_skill_registry_resource_key`).
@@ -171,6 +185,13 @@ mod tests {
         }
         assert!(Form::Organization.accepts("acme.com") && !Form::Skill.accepts("acme.com"));
         assert!(!Form::Organization.accepts("acme..com") && !Form::Organization.accepts(".acme"));
+        for key in ["a", "a-b", "@acme.com/a-b"] {
+            assert!(Form::SkillKey.accepts(key), "{key}");
+        }
+        for key in ["", "*", "@", "@/a", "@acme", "@acme/", "@acme/a/b", "acme/a", "@@acme/a", "A"]
+        {
+            assert!(!Form::SkillKey.accepts(key), "{key}");
+        }
         assert_eq!(skill_key(None, "a"), "a");
         assert_eq!(skill_key(Some("acme"), "a"), "@acme/a");
     }

@@ -1,5 +1,7 @@
 //! Cutting a request down to the ids that its principal may see.
 
+use std::borrow::Cow;
+
 use crate::operation::{Forward, Place, ScopedField, WhenEmpty};
 use crate::requirement::Selection;
 
@@ -21,6 +23,8 @@ pub enum Narrowed {
 /// The longest list of ids that is put into a filter in a query: well inside of the 64 KiB that
 /// servers accept as a request head.
 const MAX_IN_QUERY: usize = 500;
+/// The same for ids that are names, of which each may be 130 bytes long and encoded.
+const MAX_NAMES_IN_QUERY: usize = 200;
 /// The same in a body; SQLite accepts 32766 variables.
 const MAX_IN_BODY: usize = 5000;
 
@@ -33,6 +37,7 @@ pub fn narrow(forward: Forward, left: &[Selection], filters: bool) -> Narrowed {
     for field in std::mem::take(&mut forward.scoped) {
         let nothing = Selection::Only(Vec::new());
         let left = left.get(field.scope).unwrap_or(&nothing);
+        let left = &*of_form(field.place, left);
         if matches!(left, Selection::Only(ids) if ids.is_empty()) {
             return match field.when_empty {
                 WhenEmpty::Answer(body) => Narrowed::Answer(body),
@@ -43,6 +48,11 @@ pub fn narrow(forward: Forward, left: &[Selection], filters: bool) -> Narrowed {
             (Place::Body, Selection::Only(ids)) => in_body(&mut forward, &field, ids),
             (Place::Query, Selection::Only(ids)) => in_query(&mut forward, &field, ids),
             (Place::Body | Place::Query, _) => None,
+            (Place::ListInQuery(_), Selection::Only(ids)) if ids.len() <= MAX_NAMES_IN_QUERY => {
+                list_in_query(&mut forward, &field, ids)
+            }
+            // MLflow cannot be told what to leave out.
+            (Place::ListInQuery(_), _) => Some(()),
             (Place::FilterInBody | Place::FilterInQuery, _) if !filters => Some(()),
             (Place::FilterInBody, left) => condition(&field.field, left, MAX_IN_BODY)
                 .map_or(Some(()), |c| filter_in_body(&mut forward, &c)),
@@ -54,6 +64,17 @@ pub fn narrow(forward: Forward, left: &[Selection], filters: bool) -> Narrowed {
         }
     }
     Narrowed::Forward(forward)
+}
+
+/// The selection without ids that the place cannot hold.
+fn of_form(place: Place, left: &Selection) -> Cow<'_, Selection> {
+    match (place, left) {
+        (Place::ListInQuery(form), Selection::Only(ids)) => {
+            let ids = ids.iter().filter(|id| form.accepts(id)).cloned().collect();
+            Cow::Owned(Selection::Only(ids))
+        }
+        _ => Cow::Borrowed(left),
+    }
 }
 
 /// The condition in MLflow's filter grammar; `None` where there is none to put.
@@ -122,9 +143,19 @@ fn in_query(forward: &mut Forward, field: &ScopedField, ids: &[String]) -> Optio
     Some(())
 }
 
+fn list_in_query(forward: &mut Forward, field: &ScopedField, ids: &[String]) -> Option<()> {
+    let (path, query) = split_target(forward.path.as_bytes());
+    let path = std::str::from_utf8(path).ok()?.to_owned();
+    let mut query = Query::read(query, &[]).ok()?;
+    query.replace(&field.field, ids);
+    forward.path = format!("{path}?{}", query.canonical());
+    Some(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::surface::id::Form;
 
     fn forward(place: Place) -> Forward {
         Forward {
@@ -243,6 +274,28 @@ mod tests {
             panic!("must forward");
         };
         assert_eq!(out.body.as_deref(), Some(&b"{}"[..]));
+    }
+
+    #[test]
+    fn readable_ids_become_a_list_where_there_was_none() {
+        let listed = |left: Selection| {
+            let mut forward = search(Place::ListInQuery(Form::SkillKey), "/x?max_results=5", None);
+            forward.scoped[0].field = "only".into();
+            narrow(forward, &[left], true)
+        };
+        let path = |narrowed| match narrowed {
+            Narrowed::Forward(forward) => forward.path,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(
+            path(listed(only(&["a", "A b", "@acme/a"]))),
+            "/x?max_results=5&only=a&only=%40acme%2Fa"
+        );
+        assert_eq!(listed(only(&["A b"])), Narrowed::Answer("{}"), "what names nothing");
+        assert_eq!(path(listed(Selection::AllBut(vec!["a".into()]))), "/x?max_results=5");
+        assert_eq!(path(listed(Selection::Unknown)), "/x?max_results=5");
+        let many: Vec<_> = (0..201).map(|n| n.to_string()).collect();
+        assert_eq!(path(listed(Selection::Only(many))), "/x?max_results=5");
     }
 
     #[test]

@@ -213,6 +213,7 @@ impl Speller {
             Form::Skill | Form::Organization => {
                 self.pick(&["reviewer", "a-b", "A", "a--b"]).to_owned()
             }
+            Form::SkillKey => self.pick(&["own", "@acme/own", "@acme.com/a-b"]).to_owned(),
             Form::Text => self.pick(&["x = 'y'", "text", ""]).to_owned(),
         };
         if self.one_in(12) {

@@ -36,7 +36,7 @@ fn by_name(inputs: &Inputs) -> Result<Vec<Requirement>, Refusal> {
 
 const NEW_EXPERIMENT_NAME: Field = Field::optional("new_name", Form::Text);
 
-const BY_ID: SelectSpec = SelectSpec { resource: Experiment, attribute: "experiment_id" };
+const BY_ID: SelectSpec = SelectSpec::Filter { resource: Experiment, attribute: "experiment_id" };
 
 pub const ROUTES: &[Route] = &[
     post(

@@ -3,7 +3,7 @@
 //! granted on the skill decides (mlflow.server.auth: `_SKILL_ROUTE_OPERATIONS`).
 
 use crate::operation::{
-    Effect, EffectId, Otherwise, Paging, ResponseWork, Rewrite, RowId, RowTest, Rows,
+    Effect, EffectId, Otherwise, Paging, ResponseWork, Rewrite, RowId, RowTest, Rows, WhenEmpty,
 };
 use crate::refusal::Refusal;
 use crate::requirement::{Action, ResourceType::Skill, Standing};
@@ -14,7 +14,7 @@ use crate::surface::json::Value;
 use super::super::Route;
 use super::super::field::*;
 use super::super::need::{Need, nameable, on};
-use super::super::route::{ANYONE, EffectSpec, Mount::*, delete, get, patch, post};
+use super::super::route::{ANYONE, EffectSpec, Mount::*, SelectSpec, delete, get, patch, post};
 
 const NEW: Field = Field::one("name", Form::Skill);
 const REGISTERED: Field = Field::some("skills[].name", Form::Skill);
@@ -95,6 +95,15 @@ const MUST_EXIST: &str =
 
 const KEY: RowId = RowId::Skill { organization: &["organization"], name: &["name"] };
 
+/// Who may read a few skills searches among them: a filter over the others would tell, by the
+/// page token, whether one of them fits. The tokens know nothing of this list, and would tell
+/// those who see them of a condition in the filter.
+const AMONG: SelectSpec = SelectSpec::Listed {
+    resource: Skill,
+    field: Field::many("include_skill_identities", Form::SkillKey),
+    when_empty: WhenEmpty::Answer(r#"{"skills":[],"next_page_token":null}"#),
+};
+
 /// Search: every row says what its reader may do with it. Its tokens belong to the search as it
 /// was asked, so that pages are not filled up.
 const FOUND: ResponseWork = {
@@ -150,6 +159,7 @@ pub const ROUTES: &[Route] = lines! {
     [
         get(Both, "/3.0/mlflow/skills", ANYONE)
             .repeated(&["include_skill_identities"])
+            .selecting(AMONG)
             .response(FOUND),
         post(Both, "/3.0/mlflow/skills", CREATES).then(&[OWN]),
         post(Both, "/3.0/mlflow/skills/bulk-register", REGISTERS).note(MUST_EXIST),
