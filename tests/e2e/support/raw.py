@@ -1,6 +1,7 @@
 """Requests as exact bytes, which no HTTP library would send."""
 
 import socket
+import time
 from dataclasses import dataclass, field
 
 import h2.config
@@ -19,15 +20,35 @@ class Answer:
     body: bytes = b""
 
 
+def both(port, method, target, headers=(), data=None, host="127.0.0.1"):
+    """One request over HTTP/1.1 and over HTTP/2, and the answer to each."""
+    headers = [*headers] + ([("Content-Length", str(len(data)))] if data is not None else [])
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers)
+    head = f"{method} {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{lines}\r\n"
+    pseudo = [(":method", method), (":scheme", "http"), (":authority", host), (":path", target)]
+    fields = [(n.lower().encode(), v.encode()) for n, v in [*pseudo, *headers]]
+    return [http1(port, head.encode() + (data or b"")), http2(port, fields, data or None)]
+
+
 def http1(port, data, timeout=20, source="127.0.0.1"):
     """Sends bytes as they are and returns the first answer, or None if there is none. `source` is
     the sender's address."""
     with socket.create_connection(("127.0.0.1", port), timeout, (source, 0)) as connection:
         connection.sendall(data)
+        # An answer to HEAD tells how long the body would be.
+        return _read_answer(connection, has_body=not data.startswith(b"HEAD "))
+
+
+def trickled(port, pieces, pause=0.02, timeout=20):
+    """The same, with a pause after each piece."""
+    with socket.create_connection(("127.0.0.1", port), timeout) as connection:
+        for piece in pieces:
+            connection.sendall(piece)
+            time.sleep(pause)
         return _read_answer(connection)
 
 
-def _read_answer(connection):
+def _read_answer(connection, has_body=True):
     received = b""
     while b"\r\n\r\n" not in received:
         piece = _receive(connection)
@@ -43,7 +64,7 @@ def _read_answer(connection):
     for line in lines[1:]:
         name, _, value = line.partition(b":")
         headers[name.decode("latin-1").lower()] = value.strip().decode("latin-1")
-    expected = int(headers.get("content-length", 0))
+    expected = int(headers.get("content-length", 0)) if has_body else 0
     while len(body) < expected and (piece := _receive(connection)):
         body += piece
     return Answer(int(lines[0].split()[1]), headers, body)

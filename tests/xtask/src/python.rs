@@ -85,9 +85,10 @@ pub fn mlflow(interrupt: &Interrupt, tools: &Tools, version: Option<&str>) -> Re
 fn requirements(version: &str) -> String {
     match version {
         // The packages that it is split into were never published at this version; it runs on
-        // those of the release before.
+        // those of the release before, and on what its own would have brought to read uploads.
         "3.18.0" => format!(
-            "mlflow==3.17.2\npsycopg2-binary\nFlask-WTF\n{WITHOUT_DEPENDENCIES}\nmlflow=={version}\n"
+            "mlflow==3.17.2\npsycopg2-binary\nFlask-WTF\npython-multipart\n\
+             {WITHOUT_DEPENDENCIES}\nmlflow=={version}\n"
         ),
         // What MLflow 2 imports without declaring it, and the last SQLAlchemy that it can use.
         _ if version.starts_with("2.") => format!(

@@ -14,8 +14,15 @@ use std::process::{Command, ExitCode};
 /// The last release of the 2 line, which many come from.
 const MLFLOW_2: &str = "2.22.5";
 
-/// What route coverage is measured against besides the pinned MLflow: the next release, and that.
-const OTHER_MLFLOWS: [&str; 2] = ["3.18.0", MLFLOW_2];
+/// The newest release, where it is not the pinned one.
+const NEWEST_MLFLOW: &str = "3.18.0";
+
+/// The MLflows besides the pinned one: route coverage is measured against them too, and tests find
+/// their interpreters in these variables.
+const OTHER_MLFLOWS: [(&str, &str); 2] = [
+    (NEWEST_MLFLOW, "MLGATE_TEST_NEWEST_MLFLOW_PYTHON"),
+    (MLFLOW_2, "MLGATE_TEST_MLFLOW_2_PYTHON"),
+];
 
 #[derive(Args)]
 pub struct Options {
@@ -66,12 +73,16 @@ fn all(interrupt: &Interrupt) -> Result<Vec<Suite>> {
             ],
         )?);
     }
-    let mlflow_2 = python::mlflow(interrupt, &tools, Some(MLFLOW_2))?
-        .map(|venv| ("MLGATE_TEST_MLFLOW_2_PYTHON", venv.program("python").display().to_string()));
+    let mut interpreters = Vec::new();
+    for (version, variable) in OTHER_MLFLOWS {
+        if let Some(venv) = python::mlflow(interrupt, &tools, Some(version))? {
+            interpreters.push((variable, venv.program("python").display().to_string()));
+        }
+    }
     for store in ["sqlite", "postgres"] {
         let mut environment =
             vec![("MLGATE_TEST_STORE", store.to_owned()), ("MLGATE_TEST_XTASK", xtask.clone())];
-        environment.extend(mlflow_2.clone());
+        environment.extend(interpreters.clone());
         suites.push(suites::python_tests(
             interrupt,
             &tools.venv,
@@ -97,7 +108,7 @@ fn enumerate_routes(
     scratch: &Path,
 ) -> Result<String> {
     let mut files = vec![routes_of(interrupt, &tools.venv, &tools.mlflow_version, scratch)?];
-    for version in OTHER_MLFLOWS {
+    for (version, _) in OTHER_MLFLOWS {
         if let Some(venv) = python::mlflow(interrupt, tools, Some(version))? {
             files.push(routes_of(interrupt, &venv, version, scratch)?);
         }
