@@ -1,6 +1,7 @@
 """An issuer's keys: new ones, old ones, and those of an issuer that misbehaves."""
 
 import concurrent.futures
+import json
 import threading
 import time
 
@@ -154,6 +155,8 @@ def test_one_odd_key_does_not_lose_the_others(federation):
     issuer = federation["twin"]
     junk = [7, None, {"kty": "oct", "k": "AAAA", "kid": "k1"}, {"kty": "EC", "crv": "P-256", "x": "AA"}]
     junk += [{"kty": "RSA", "n": "AQAB", "e": "AQAB", "kid": "tiny"}, {"kty": "future", "kid": "k1"}]
+    # For encrypting to it, under the name of the one that signs.
+    junk += [{**Key("k1", "ES256").jwk(), "use": "enc"}]
     issuer.published = [*junk, *issuer.published]
     asked = len(issuer.asked)
     wait_until(lambda: len(issuer.asked) >= asked + 2, "the odd set was fetched", 30)
@@ -173,6 +176,20 @@ def test_a_huge_document_is_not_taken_for_one(federation, well_again):
     assert status(federation, "withdrawn", new) == 503
     issuer.well()
     wait_until(lambda: status(federation, "withdrawn", new) == 200, "it is read again", 30)
+
+
+def test_what_is_no_key_set_takes_nothing_away_and_adds_nothing(federation, well_again):
+    issuer = federation["withdrawn"]
+    other = Key("other", "ES256")
+    many = [{**other.jwk(), "kid": f"other-{n}"} for n in range(2000)]
+    for wrong in ["<html>Sign in</html>", json.dumps({"keys": [*many, other.jwk()]})]:
+        issuer.keys_instead = wrong.encode()
+        asked = len(issuer.asked)
+        wait_until(lambda: len(issuer.asked) >= asked + 2, "it was fetched and read", 30)  # noqa: B023
+        assert status(federation, "withdrawn") == 200, f"what was known stays: {wrong[:40]}"
+        assert status(federation, "withdrawn", other) in (401, 503), wrong[:40]
+    issuer.well()
+    wait_until(lambda: status(federation, "withdrawn", other) == 401, "it is read again", 30)
 
 
 def test_invented_keys_do_not_become_a_flood_at_the_issuer(federation):

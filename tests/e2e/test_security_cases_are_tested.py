@@ -36,3 +36,29 @@ def test_the_gate_shares_its_vm_id_with_no_other_module():
     assert len(shipped) >= 4
     for file, found in shipped.items():
         assert found == ["mlgate"], file
+
+
+# What makes Envoy send a request again, or elsewhere too, past the decision on it.
+AGAIN = re.compile(
+    r"^[^#\n]*\b(internal_?redirect\w*|request_?mirror\w*|mirror\w*|shadow_cluster|retry_?policy\b|"
+    r"retries:(?! *\d)|num_?retries|retry_?on\b).*",
+    re.IGNORECASE | re.MULTILINE,
+)
+
+
+def test_no_shipped_configuration_sends_a_request_to_mlflow_twice_or_around_the_gate():
+    kinds = {".yaml", ".json", ".tpl", ".bicep", ".cfg"}
+    files = [file for file in (ROOT / "envoy").rglob("*") if file.suffix in kinds]
+    assert sum("mlgate_filter" in file.read_text() for file in files) >= 4
+    again = {
+        f"{file.name}: {line[0].strip()}"
+        for file in files
+        for line in AGAIN.finditer(file.read_text())
+        # Another service of the example, which the gate has nothing to do with.
+        if "cluster: billing" not in line[0]
+    }
+    assert again == set()
+    # Only the gateway that has other services too switches the filter off, and on for MLflow.
+    off = [file for file in files if re.search(r"- name: mlgate\n\s+disabled: true", file.read_text())]
+    assert [file.relative_to(ROOT / "envoy").as_posix() for file in off] == ["existing/after.yaml"]
+    assert len(re.findall("FilterConfig\n", off[0].read_text())) == 1

@@ -4,11 +4,14 @@ The gate may refuse the spelling (400) or read it as what it is (403); MLflow mu
 """
 
 import base64
+import gzip
 import json
+import zlib
 
 import pytest
 from support import raw, scene
 from support.envoy import another_envoy, manager
+from support.gate import basic
 from support.spellings import BODIES, JSON, TARGETS, body
 
 HEAD = "Host: 127.0.0.1\r\nConnection: close\r\n"
@@ -24,8 +27,7 @@ def acting(gate):
 
 
 def filled(acting, target):
-    target = acting.fill(target).replace("{RUN}", acting.run.upper())
-    return target.replace("{arabic}", acting.experiment.translate(ARABIC))
+    return acting.fill(target).replace("{arabic}", acting.experiment.translate(ARABIC))
 
 
 def send(acting, who, method, target, data="", further="X-None: 1", encoding="utf-8", port=None):
@@ -102,6 +104,35 @@ def test_a_body_in_another_encoding_opens_nothing(acting, encoding):
     assert_refused(send(acting, "eve", "POST", target, data, JSON, encoding))
 
 
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "identity, gzip"])
+def test_a_compressed_body_opens_nothing(acting, coding):
+    data = acting.fill(body(run_id="{run}", key="k", value="v")).encode()
+    packed = zlib.compress(data) if coding == "deflate" else gzip.compress(data)
+    for who in ["eve", "mallory"]:
+        login = [("Authorization", acting.authorization(who)), ("Content-Encoding", coding)]
+        login += [("Content-Type", "application/json")]
+        with acting.gate.recorder.silence():
+            answers = raw.both(
+                acting.gate.ready["ports"]["gate"], "POST", "/api/2.0/mlflow/runs/set-tag", login, packed
+            )
+        for answer in answers:
+            assert_refused(answer)
+
+
+@pytest.mark.parametrize("further", ["X-None: 1", "Expect: 100-continue"])
+def test_a_body_that_trickles_in_is_judged_whole(acting, further):
+    """Its last bytes name the run."""
+    data = acting.fill(body(key="k", value="v", run_id="{run}")).encode()
+    head = (
+        f"POST /api/2.0/mlflow/runs/set-tag HTTP/1.1\r\n{HEAD}{JSON}\r\n{further}\r\n"
+        f"Authorization: {acting.authorization('mallory')}\r\nContent-Length: {len(data)}\r\n\r\n"
+    )
+    pieces = [head.encode(), *(data[at : at + 12] for at in range(0, len(data), 12))]
+    with acting.gate.recorder.silence():
+        answer = raw.trickled(acting.gate.ready["ports"]["gate"], pieces)
+    assert answer.status == 403, answer
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_another_method_opens_nothing(acting, method):
     target = "/api/2.0/mlflow/experiments/get?experiment_id={victim}"
@@ -125,6 +156,8 @@ def test_another_method_opens_nothing(acting, method):
         "Remote-User: admin",
         "X-MLFLOW-WORKSPACE: other",
         "X-MLFLOW-WORKSPACE: default\r\nX-MLFLOW-WORKSPACE: other",
+        "X_MLFLOW_WORKSPACE: other",
+        "x-mlflow-workspace: DEFAULT",
         "Transfer-Encoding: xchunked",
         "Transfer-Encoding: chunked\r\nContent-Length: 4",
         "Content-Length: 0\r\nContent-Length: 5",
@@ -205,20 +238,62 @@ def test_trailers_behind_a_chunked_body_do_not_open_the_gate(acting):
         assert_refused(raw.http1(acting.gate.ready["ports"]["gate"], request.encode()))
 
 
-def test_a_smuggled_second_request_is_never_let_through(acting):
-    hidden = f"GET /api/2.0/mlflow/experiments/get?experiment_id={acting.experiment} HTTP/1.1\r\nHost: x\r\n\r\n"
-    for framing in [
-        f"Content-Length: {len(hidden)}\r\nTransfer-Encoding: chunked",
+@pytest.mark.parametrize(
+    "framing",
+    [
+        "Content-Length: {length}\r\nTransfer-Encoding: chunked",
+        "Transfer-Encoding: chunked\r\nContent-Length: {length}",
         "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity",
+        "Transfer-Encoding: chunked, identity",
+        "Transfer-Encoding: xchunked",
         "Transfer-Encoding : chunked",
+        "Transfer-Encoding:\tchunked\r\nContent-Length: 5",
+        "Content-Length: 5\r\nContent-Length: {length}",
+        "Content-Length: 5, {length}",
+        "Content-Length: +5",
         "Content-Length: 0\nX: y",
+    ],
+)
+def test_a_smuggled_second_request_is_never_let_through(acting, framing):
+    """Whatever is made of the first one, which is refused too."""
+    hidden = f"GET /api/2.0/mlflow/experiments/get?experiment_id={acting.experiment} HTTP/1.1\r\nHost: x\r\n\r\n"
+    head = (
+        f"POST /api/2.0/mlflow/runs/set-tag HTTP/1.1\r\nHost: 127.0.0.1\r\n{JSON}\r\n"
+        f"{framing.format(length=5 + len(hidden))}\r\n"
+        f"Authorization: {acting.authorization('eve')}\r\n\r\n0\r\n\r\n"
+    )
+    with acting.gate.recorder.silence():
+        answer = raw.http1(acting.gate.ready["ports"]["gate"], (head + hidden).encode())
+        assert_refused(answer)
+
+
+def test_a_filter_does_not_tell_what_a_denial_withholds(acting):
+    """Which rows come back would answer it: with READ on the experiment, and DENY on all runs."""
+    gate = acting.gate
+    reader = gate.create_user("spelling-reader")
+    gate.grant(reader[0], "READ", "experiment", acting.experiment)
+    gate.grant(reader[0], "READ", "registered_model", acting.model)
+    gate.grant(reader[0], "DENY", "run", "*")
+    location = '"locations":[{"mlflow_experiment":{"experiment_id":"{victim}"}}]'
+    ids = '"experiment_ids":["{victim}"]'
+    login = [("Authorization", basic(*reader)), ("Content-Type", "application/json")]
+    versions = "/api/2.0/mlflow/model-versions/search?filter="
+    for method, target, data in [
+        ("GET", versions + "run_id%20%3D%20%27{run}%27", None),
+        ("GET", "/ajax-api" + versions.removeprefix("/api") + "RUN_ID%20IN%20%28%27{run}%27%29", None),
+        ("POST", "/api/2.0/mlflow/logged-models/search", "{" + ids + ',"filter":"source_run_id = \'{run}\'"}'),
+        ("POST", "/api/2.0/mlflow/logged-models/search", "{" + ids + ',"order_by":[{"field_name":"source_run_id"}]}'),
+        ("POST", "/api/3.0/mlflow/issues/search", '{"experiment_id":"{victim}","filter_string":"source_run_id = \'{run}\'"}'),
+        ("POST", "/api/3.0/mlflow/traces/search", "{" + location + ',"filter":"run_id = \'{run}\'"}'),
+        ("POST", "/api/3.0/mlflow/traces/search", "{" + location + ',"order_by":["run_id DESC"]}'),
+        ("GET", "/api/2.0/mlflow/traces?experiment_ids={victim}&filter=run_id%3D%27{run}%27", None),
     ]:
-        head = (
-            f"POST /api/2.0/mlflow/runs/search HTTP/1.1\r\nHost: 127.0.0.1\r\n{framing}\r\n"
-            f"Authorization: {acting.authorization('eve')}\r\n\r\n0\r\n\r\n"
-        )
-        with acting.gate.recorder.silence():
-            raw.http1(acting.gate.ready["ports"]["gate"], (head + hidden).encode())
+        sent = None if data is None else acting.fill(data).encode()
+        with gate.recorder.silence():
+            for answer in raw.both(gate.ready["ports"]["gate"], method, acting.fill(target), login, sent):
+                assert answer.status == 403, (target, answer)
+    plain = gate.get(acting.fill(versions + "name%3D%27{model}%27"), reader)
+    assert plain.status_code == 200, "only what is named"
 
 
 # --- HTTP/2 ---------------------------------------------------------------------------------
@@ -252,8 +327,9 @@ def test_a_spelling_of_the_path_or_query_opens_nothing_over_http2_either(acting,
 @pytest.mark.parametrize("name", BODIES)
 def test_a_spelling_of_the_body_opens_nothing_over_http2_either(acting, name):
     method, target, data, further = BODIES[name]
-    header, value = acting.fill(further).encode().split(b": ", 1)
-    headers = h2_headers(acting, "mallory", method, target, (header.lower(), value))
+    pairs = [line.split(": ", 1) for line in acting.fill(further).split("\r\n")]
+    more = [(name.lower().encode(), value.encode()) for name, value in pairs]
+    headers = h2_headers(acting, "mallory", method, target, *more)
     with acting.gate.recorder.silence():
         answer = raw.http2(acting.gate.ready["ports"]["gate"], headers, acting.fill(data).encode())
     if name.startswith("search"):
@@ -295,6 +371,12 @@ def test_http2_with_a_body_that_decides_opens_nothing(acting, trailers):
         (b"te", b"trailers, chunked"),
         (b"transfer-encoding", b"chunked"),
         (b"connection", b"upgrade"),
+        (b":authority", b"127.0.0.1/static-files?"),
+        (b":protocol", b"websocket"),
+        (b":protocol", b"connect-udp"),
+        (b"authorization", b"Basic YWRtaW46YWRtaW4="),
+        (b"x-mlflow-workspace", b" default"),
+        (b"expect", b"100-continue"),
     ],
     ids=str,
 )
@@ -302,7 +384,11 @@ def test_an_odd_http2_request_opens_nothing(acting, change):
     name, value = change
     path = "/api/2.0/mlflow/experiments/get?experiment_id={victim}"
     headers = h2_headers(acting, "eve", "GET", path)
-    if name.startswith(b":"):
+    if name == b":protocol":
+        # CONNECT as WebSockets use it over HTTP/2.
+        headers = [(n, b"CONNECT" if n == b":method" else v) for n, v in headers[:4]]
+        headers += [change, (b"authorization", acting.authorization("eve").encode())]
+    elif name.startswith(b":"):
         headers = [(n, value if n == name else v) for n, v in headers]
     else:
         headers.append(change)

