@@ -8,6 +8,8 @@ mod abi;
 pub mod envoy;
 #[cfg(target_arch = "wasm32")]
 mod exports;
+#[cfg(target_arch = "wasm32")]
+mod logger;
 
 pub use crate::headers::Headers;
 

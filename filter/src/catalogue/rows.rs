@@ -19,6 +19,22 @@ macro_rules! rewrite {
     };
 }
 
+macro_rules! rows_then {
+    ($name:ident, $rows:expr) => {
+        pub const $name: ResponseWork = {
+            static REWRITE: Rewrite =
+                Rewrite { rows: &$rows, redactions: &[], paging: Paging::AsTheyCome };
+            ResponseWork::Rewrite(&REWRITE)
+        };
+    };
+}
+
+mod gateway;
+mod mcp;
+
+pub use self::gateway::*;
+pub use self::mcp::*;
+
 const fn may_read(resource: R, id: Path) -> RowTest {
     RowTest::May { resource, action: Action::Read, id: RowId::Field(id) }
 }
@@ -205,110 +221,6 @@ pub const TRACE_INFOS: ResponseWork = ResponseWork::Redact(v3_trace!["trace_info
 /// v3 search.
 pub const TRACES: ResponseWork = ResponseWork::Redact(v3_trace!["traces", "[]"]);
 
-// --- AI gateway -----------------------------------------------------------------------------
-
-const DEFINITION_NOT_DENIED: &[RowTest] = &[not_denied(
-    R::GatewayModelDefinition,
-    RowId::Either(&["model_definition_id"], &["model_definition", "model_definition_id"]),
-)];
-const SECRET_NOT_DENIED: &[RowTest] = &[not_denied(R::GatewaySecret, RowId::Field(&["secret_id"]))];
-
-/// A mapping may embed a definition, and that a secret, which the endpoint's reader may not know.
-const fn mapping_definition(at: Path) -> Rows {
-    clear_unless(at, DEFINITION_NOT_DENIED, &[&["model_definition"], &["model_definition_id"]])
-}
-
-const fn definition_secret(at: Path) -> Rows {
-    clear_unless(at, SECRET_NOT_DENIED, &[&["secret_id"], &["secret_name"]])
-}
-
-macro_rules! rows_then {
-    ($name:ident, $rows:expr) => {
-        pub const $name: ResponseWork = {
-            static REWRITE: Rewrite =
-                Rewrite { rows: &$rows, redactions: &[], paging: Paging::AsTheyCome };
-            ResponseWork::Rewrite(&REWRITE)
-        };
-    };
-}
-
-rows_then!(
-    GATEWAY_ENDPOINTS,
-    [
-        drop_unless(&["endpoints", "[]"], &[may_read(R::GatewayEndpoint, &["endpoint_id"])]),
-        mapping_definition(&["endpoints", "[]", "model_mappings", "[]"]),
-        definition_secret(&["endpoints", "[]", "model_mappings", "[]", "model_definition"]),
-    ]
-);
-// Create, get, update.
-rows_then!(
-    GATEWAY_ENDPOINT,
-    [
-        mapping_definition(&["endpoint", "model_mappings", "[]"]),
-        definition_secret(&["endpoint", "model_mappings", "[]", "model_definition"]),
-    ]
-);
-// Attach a model.
-rows_then!(
-    GATEWAY_MAPPING,
-    [mapping_definition(&["mapping"]), definition_secret(&["mapping", "model_definition"])]
-);
-rows_then!(
-    GATEWAY_MODEL_DEFINITIONS,
-    [
-        drop_unless(
-            &["model_definitions", "[]"],
-            &[may_read(R::GatewayModelDefinition, &["model_definition_id"])]
-        ),
-        definition_secret(&["model_definitions", "[]"]),
-    ]
-);
-// Get, update.
-rows_then!(GATEWAY_MODEL_DEFINITION, [definition_secret(&["model_definition"])]);
-rows_then!(
-    GATEWAY_SECRETS,
-    [drop_unless(&["secrets", "[]"], &[may_read(R::GatewaySecret, &["secret_id"])])]
-);
-
-/// `gateway/secrets/config`: whether the default passphrase is in use is for admins only.
-pub const GATEWAY_SECRETS_CONFIG: ResponseWork =
-    ResponseWork::Redact(&[Redaction { when: When::Always, path: &["using_default_passphrase"] }]);
-
-const GUARDRAIL_SCORER_READABLE: &[RowTest] = &[
-    RowTest::NotDenied(R::ScorerVersion),
-    may_read(R::Experiment, &["guardrail", "scorer", "experiment_id"]),
-    RowTest::May {
-        resource: R::Scorer,
-        action: Action::Read,
-        id: RowId::Scorer {
-            experiment_id: &["guardrail", "scorer", "experiment_id"],
-            name: &["guardrail", "scorer", "scorer_name"],
-        },
-    },
-];
-
-const fn guardrail(at: Path) -> Rows {
-    clear_unless(at, GUARDRAIL_SCORER_READABLE, &[&["guardrail", "scorer"]])
-}
-
-// Add to an endpoint, update the configuration.
-rows_then!(GATEWAY_GUARDRAIL, [guardrail(&["config"])]);
-rows_then!(GATEWAY_GUARDRAILS, [guardrail(&["configs", "[]"])]);
-
-// `/gateway/mlflow/v1/models`: its ids are endpoint names.
-rows_then!(
-    GATEWAY_SERVED_MODELS,
-    [drop_unless(
-        &["data", "[]"],
-        &[RowTest::MayByReference {
-            resource: R::GatewayEndpoint,
-            action: Action::Use,
-            kind: ReferenceKind::GatewayEndpointName,
-            id: RowId::Field(&["id"]),
-        }]
-    )]
-);
-
 // --- jobs, workspaces, artifacts ------------------------------------------------------------
 
 // MLflow itself does not know who submitted a job that came through the gate: the recorded
@@ -342,77 +254,3 @@ pub const ARTIFACT_ROOT: ResponseWork = {
     };
     ResponseWork::Rewrite(&REWRITE)
 };
-
-// --- MCP servers ----------------------------------------------------------------------------
-
-/// What an access endpoint tells of the server's versions.
-macro_rules! mcp_passengers {
-    ($($at:literal),*) => {
-        [
-            denied(R::McpServerVersion, &[$($at,)* "resolved_version"]),
-            denied(R::McpServerVersion, &[$($at,)* "tools"]),
-            denied(R::McpServerVersion, &[$($at,)* "server_version"]),
-            denied(R::McpServerVersion, &[$($at,)* "server_alias"]),
-        ]
-    };
-}
-
-const MCP_PAGES: Paging = Paging::Refill { default_size: Some(100) };
-
-/// Search: every row says what its reader may do with it.
-pub const MCP_SERVERS: ResponseWork = {
-    static REWRITE: Rewrite = Rewrite {
-        rows: &[
-            drop_unless(
-                &["mcp_servers", "[]"],
-                &[RowTest::MayItself {
-                    resource: R::McpServer,
-                    action: Action::Read,
-                    id: RowId::Field(&["name"]),
-                }],
-            ),
-            Rows {
-                at: &["mcp_servers", "[]"],
-                keep: &[],
-                otherwise: Otherwise::Stamp { resource: R::McpServer, id: RowId::Field(&["name"]) },
-            },
-        ],
-        redactions: &mcp_passengers!["mcp_servers", "[]", "access_endpoints", "[]"],
-        paging: MCP_PAGES,
-    };
-    ResponseWork::Rewrite(&REWRITE)
-};
-
-/// Get, update.
-pub const MCP_SERVER: ResponseWork = {
-    static REWRITE: Rewrite = Rewrite {
-        rows: &[Rows {
-            at: &[],
-            keep: &[],
-            otherwise: Otherwise::Stamp { resource: R::McpServer, id: RowId::Field(&["name"]) },
-        }],
-        redactions: &mcp_passengers!["access_endpoints", "[]"],
-        paging: Paging::AsTheyCome,
-    };
-    ResponseWork::Rewrite(&REWRITE)
-};
-
-/// Endpoints of all servers.
-pub const MCP_ALL_ENDPOINTS: ResponseWork = {
-    static REWRITE: Rewrite = Rewrite {
-        rows: &[drop_unless(
-            &["mcp_access_endpoints", "[]"],
-            &[may_read(R::McpServer, &["server_name"])],
-        )],
-        redactions: &mcp_passengers!["mcp_access_endpoints", "[]"],
-        paging: MCP_PAGES,
-    };
-    ResponseWork::Rewrite(&REWRITE)
-};
-
-/// Endpoints of the one server that the path names.
-pub const MCP_ENDPOINTS: ResponseWork =
-    ResponseWork::Redact(&mcp_passengers!["mcp_access_endpoints", "[]"]);
-
-/// One endpoint: create, get, update.
-pub const MCP_ENDPOINT: ResponseWork = ResponseWork::Redact(&mcp_passengers![]);

@@ -4,7 +4,8 @@
 //! export, and entering the VM costs a microsecond.
 #![allow(unsafe_code)]
 
-use super::envoy::{Envoy, follow_log_level, install_logger};
+use super::envoy::Envoy;
+use super::logger::{follow_log_level, install_logger};
 use super::{ContextId, Direction, Flow, Token};
 use crate::vm::{GrpcEvent, Vm};
 use std::cell::RefCell;

@@ -14,6 +14,10 @@ use super::path::{self, MAX_TARGET, split_target};
 use super::query::Query;
 use super::{SurfaceSettings, scope};
 
+mod administration;
+
+pub use self::administration::Administration;
+
 /// What a request is, as far as its head tells.
 #[derive(Debug, Clone)]
 pub enum Reading {
@@ -37,48 +41,6 @@ pub enum Reading {
 pub struct Passage {
     pub route: &'static str,
     pub forward: Forward,
-}
-
-/// A call of MLflow's administration API.
-#[derive(Debug, Clone)]
-pub struct Administration {
-    pub method: Method,
-    /// Canonical, without prefixes and query, e.g. `/api/3.0/mlflow/roles/list`.
-    pub path: String,
-    pub query: Vec<(String, String)>,
-    /// The essence, lower case; empty where there is no body.
-    pub content_type: String,
-    pub workspace: Option<String>,
-    route: &'static Route,
-    body_need: BodyNeed,
-}
-
-impl Administration {
-    pub fn route(&self) -> &'static str {
-        self.route.path
-    }
-
-    pub fn body_need(&self) -> BodyNeed {
-        self.body_need
-    }
-
-    /// The body in canonical form, to be sent to the policy server.
-    pub fn read(&self, body: Option<&[u8]>) -> Result<Vec<u8>, Refusal> {
-        match (self.body_need, body) {
-            (BodyNeed::Whole { limit }, Some(bytes)) if bytes.len() > limit => {
-                Err(Refusal::TooLarge { limit })
-            }
-            (BodyNeed::Whole { .. }, Some(bytes)) if !bytes.is_empty() => {
-                let object = json::read_object(bytes)?;
-                refuse_double_spellings(&object)?;
-                Ok(object.to_bytes())
-            }
-            (_, Some(bytes)) if !bytes.is_empty() => {
-                Err(Refusal::ambiguous("body", "must be absent"))
-            }
-            _ => Ok(Vec::new()),
-        }
-    }
 }
 
 /// What a request names.
