@@ -3,10 +3,7 @@
 use crate::config::{Algorithm, ConfigError, Issuer, PemKey, invalid};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use jwt_simple::prelude::{
-    ES256PublicKey, ES384PublicKey, Ed25519PublicKey, PS256PublicKey, PS384PublicKey,
-    PS512PublicKey, RS256PublicKey, RS384PublicKey, RS512PublicKey,
-};
+use jwt_simple::prelude::{ES256PublicKey, ES384PublicKey, Ed25519PublicKey, RS256PublicKey};
 use serde_json::Value;
 
 /// The largest key set that is read, in keys: ten thousand keys are an attack.
@@ -227,24 +224,4 @@ pub fn ecdsa_der(raw: &[u8], size: usize) -> Option<Vec<u8>> {
         return None;
     }
     Some(der(0x30, &[der_integer(r), der_integer(s)].concat()))
-}
-
-macro_rules! rsa_keys {
-    ($($name:ident: $type:ty),+ $(,)?) => {$(
-        /// The key for one of the RSA algorithms.
-        pub fn $name(&self) -> Option<$type> {
-            <$type>::from_der(&self.spki).ok()
-        }
-    )+};
-}
-
-impl Key {
-    rsa_keys!(
-        rs256: RS256PublicKey,
-        rs384: RS384PublicKey,
-        rs512: RS512PublicKey,
-        ps256: PS256PublicKey,
-        ps384: PS384PublicKey,
-        ps512: PS512PublicKey,
-    );
 }

@@ -4,10 +4,7 @@
 use super::key::{Key, Parsed, ecdsa_der};
 use crate::config::Algorithm;
 use crate::host::{Host, HostError};
-use jwt_simple::algorithms::{ECDSAP256PublicKeyLike, ECDSAP384PublicKeyLike};
-use jwt_simple::prelude::{
-    Duration, EdDSAPublicKeyLike, NoCustomClaims, RSAPublicKeyLike, VerificationOptions,
-};
+use mlgate_jwt::{Bounds, PublicKey, Rsa};
 use prost::Message;
 
 /// A token split at its last dot.
@@ -96,38 +93,22 @@ impl<H: Host> Verifier for HostVerifier<'_, H> {
 pub struct RustVerifier;
 
 impl Verifier for RustVerifier {
-    // Eight kinds of keys, each with the whole of jwt-simple inlined, would be a twentieth of the
-    // module.
     #[cold]
     fn verify(&self, signed: &Signed<'_>, algorithm: Algorithm, key: &Key) -> Verdict {
-        let options = VerificationOptions {
-            accept_future: true,
-            artificial_time: Some(Duration::from_secs(signed.now)),
-            // Wider than any leeway that can be configured.
-            time_tolerance: Some(Duration::from_secs(600)),
-            max_token_length: Some(super::MAX_CREDENTIAL),
-            max_header_length: Some(super::MAX_CREDENTIAL),
-            ..VerificationOptions::default()
+        let rsa = |algorithm| PublicKey::Rsa(algorithm, &key.spki);
+        let key = match (algorithm, &key.parsed) {
+            (Algorithm::RS256, Parsed::Rsa) => rsa(Rsa::Rs256),
+            (Algorithm::RS384, Parsed::Rsa) => rsa(Rsa::Rs384),
+            (Algorithm::RS512, Parsed::Rsa) => rsa(Rsa::Rs512),
+            (Algorithm::PS256, Parsed::Rsa) => rsa(Rsa::Ps256),
+            (Algorithm::PS384, Parsed::Rsa) => rsa(Rsa::Ps384),
+            (Algorithm::PS512, Parsed::Rsa) => rsa(Rsa::Ps512),
+            (Algorithm::ES256, Parsed::P256(key)) => PublicKey::Es256(key),
+            (Algorithm::ES384, Parsed::P384(key)) => PublicKey::Es384(key),
+            (Algorithm::EdDSA, Parsed::Ed25519(key)) => PublicKey::EdDsa(key),
+            _ => return Verdict::Bad,
         };
-        macro_rules! check {
-            ($key:expr) => {
-                $key.is_some_and(|key| {
-                    key.verify_token::<NoCustomClaims>(signed.token, Some(options)).is_ok()
-                })
-            };
-        }
-        let good = match (algorithm, &key.parsed) {
-            (Algorithm::RS256, Parsed::Rsa) => check!(key.rs256()),
-            (Algorithm::RS384, Parsed::Rsa) => check!(key.rs384()),
-            (Algorithm::RS512, Parsed::Rsa) => check!(key.rs512()),
-            (Algorithm::PS256, Parsed::Rsa) => check!(key.ps256()),
-            (Algorithm::PS384, Parsed::Rsa) => check!(key.ps384()),
-            (Algorithm::PS512, Parsed::Rsa) => check!(key.ps512()),
-            (Algorithm::ES256, Parsed::P256(key)) => check!(Some(key)),
-            (Algorithm::ES384, Parsed::P384(key)) => check!(Some(key)),
-            (Algorithm::EdDSA, Parsed::Ed25519(key)) => check!(Some(key)),
-            _ => false,
-        };
-        if good { Verdict::Good } else { Verdict::Bad }
+        let bounds = Bounds { now: signed.now, max_length: super::MAX_CREDENTIAL };
+        if key.has_signed(signed.token, bounds) { Verdict::Good } else { Verdict::Bad }
     }
 }
