@@ -7,7 +7,7 @@ use crate::refusal::Refusal;
 
 use super::headers::RequestHeaders;
 use super::id::Form;
-use super::json::{Object, Value};
+use super::json::{FEW, Object, Value};
 use super::method::Method;
 use super::query::Query;
 
@@ -111,8 +111,10 @@ impl Inputs {
         for name in aliases(field.name) {
             self.gather_named(Field { name, ..field }, &mut ids)?;
         }
-        let mut seen = std::collections::HashSet::new();
-        ids.retain(|id: &String| seen.insert(id.clone()));
+        if ids.len() > 1 {
+            let mut seen = std::collections::HashSet::new();
+            ids.retain(|id: &String| seen.insert(id.clone()));
+        }
         if ids.len() > MAX_IDS {
             return Err(Refusal::invalid(field.name, "has too many ids"));
         }
@@ -151,25 +153,32 @@ fn aliases(name: &'static str) -> impl Iterator<Item = &'static str> {
 
 /// `experiment_id` as protobuf's JSON also spells it.
 pub fn camel_case(snake: &str) -> String {
-    let mut out = String::with_capacity(snake.len());
+    camel(snake).collect()
+}
+
+fn camel(snake: &str) -> impl Iterator<Item = char> {
     let mut upper = false;
-    for character in snake.chars() {
+    snake.chars().filter_map(move |character| {
         if character == '_' {
             upper = true;
-        } else if std::mem::take(&mut upper) {
-            out.push(character.to_ascii_uppercase());
-        } else {
-            out.push(character);
+            return None;
         }
-    }
-    out
+        let upper = std::mem::take(&mut upper);
+        Some(if upper { character.to_ascii_uppercase() } else { character })
+    })
+}
+
+/// Whether `other` is the other spelling of `snake`.
+fn is_twin(snake: &str, other: &str) -> bool {
+    camel(snake).eq(other.chars())
 }
 
 /// A member in either spelling; both at once are refused, `null` is absent.
 pub fn member<'a>(object: &'a Object, name: &str) -> Result<Option<&'a Value>, Refusal> {
-    let camel = camel_case(name);
     let snake = object.get(name);
-    let other = if camel == name { None } else { object.get(&camel) };
+    let twin = || object.0.iter().find(|(other, _)| is_twin(name, other)).map(|(_, value)| value);
+    // Without an underscore there is one spelling.
+    let other = if name.contains('_') { twin() } else { None };
     match (snake, other) {
         (Some(_), Some(_)) => Err(Refusal::ambiguous(name, "is given in two spellings")),
         (value, other) => Ok(value.or(other).filter(|value| **value != Value::Null)),
@@ -221,11 +230,15 @@ fn is_list(head: &str, field: Field) -> bool {
 
 /// Refuses both spellings of one field at the top of a body, whether the gate reads it or not.
 pub fn refuse_double_spellings(body: &Object) -> Result<(), Refusal> {
-    let names: std::collections::HashSet<&str> =
-        body.0.iter().map(|(name, _)| name.as_str()).collect();
-    for (name, _) in &body.0 {
-        let camel = camel_case(name);
-        if camel != *name && names.contains(camel.as_str()) {
+    let all = || body.0.iter().map(|(name, _)| name.as_str());
+    let many: Option<std::collections::HashSet<&str>> =
+        (body.0.len() > FEW).then(|| all().collect());
+    for name in all().filter(|name| name.contains('_')) {
+        let twice = match &many {
+            Some(names) => names.contains(camel_case(name).as_str()),
+            None => all().any(|other| is_twin(name, other)),
+        };
+        if twice {
             let shown: String = name.chars().take(64).collect();
             return Err(Refusal::ambiguous(shown, "is given in two spellings"));
         }
@@ -315,6 +328,10 @@ mod tests {
         assert!(refuse_double_spellings(&body).is_err());
         let body = read_object(br#"{"max_results":1,"a":{"x_y":1,"xY":2}}"#).unwrap();
         assert!(refuse_double_spellings(&body).is_ok());
+        let filler: String = (0..2 * FEW).map(|i| format!("\"a_{i}\":0,")).collect();
+        let many = |end: &str| read_object(format!("{{{filler}{end}}}").as_bytes()).unwrap();
+        assert!(refuse_double_spellings(&many(r#""max_results":1,"maxResults":2"#)).is_err());
+        assert!(refuse_double_spellings(&many(r#""max_results":1"#)).is_ok());
     }
 
     #[test]

@@ -12,6 +12,9 @@ use crate::refusal::Refusal;
 /// Deepest nesting; protobuf's JSON parser in MLflow stops at 100.
 pub const MAX_DEPTH: usize = 64;
 
+/// Up to so many members, comparing names one by one is faster than hashing them.
+pub const FEW: usize = 16;
+
 const BODY: &str = "body";
 
 /// A JSON value whose object keys are unique and keep their order.
@@ -128,6 +131,15 @@ impl<'a> Reader<'a> {
     fn object(&mut self, depth: usize) -> Result<Object, Refusal> {
         let mut pairs: Vec<(String, Value)> = Vec::new();
         let mut seen = std::collections::HashSet::new();
+        let mut is_new = |pairs: &[(String, Value)], key: &String| {
+            if pairs.len() < FEW {
+                return !pairs.iter().any(|(other, _)| other == key);
+            }
+            if seen.is_empty() {
+                seen.extend(pairs.iter().map(|(other, _)| other.clone()));
+            }
+            seen.insert(key.clone())
+        };
         self.eat("{");
         self.skip_space();
         if self.eat("}") {
@@ -139,7 +151,7 @@ impl<'a> Reader<'a> {
                 return Err(malformed());
             }
             let key = self.string()?;
-            if !seen.insert(key.clone()) {
+            if !is_new(&pairs, &key) {
                 return Err(Refusal::ambiguous(shown(&key), "appears twice in one JSON object"));
             }
             self.skip_space();
@@ -178,10 +190,8 @@ impl<'a> Reader<'a> {
     }
 
     fn number(&mut self) -> Result<String, Refusal> {
-        let end = self
-            .rest
-            .find(|c: char| !matches!(c, '0'..='9' | '-' | '+' | '.' | 'e' | 'E'))
-            .unwrap_or(self.rest.len());
+        let part = |byte: u8| matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E');
+        let end = self.rest.bytes().position(|byte| !part(byte)).unwrap_or(self.rest.len());
         let (text, rest) = self.rest.split_at_checked(end).ok_or_else(malformed)?;
         if !is_number(text) {
             return Err(malformed());
@@ -190,8 +200,21 @@ impl<'a> Reader<'a> {
         Ok(text.to_owned())
     }
 
-    /// Escapes are undone by `serde_json`, which also refuses lone surrogates and raw controls.
     fn string(&mut self) -> Result<String, Refusal> {
+        let inner = self.rest.get(1..).ok_or_else(malformed)?;
+        let end = inner.bytes().position(write::is_special).ok_or_else(malformed)?;
+        let (text, rest) = inner.split_at_checked(end).ok_or_else(malformed)?;
+        match rest.strip_prefix('"') {
+            Some(rest) => {
+                self.rest = rest;
+                Ok(text.to_owned())
+            }
+            None => self.escaped_string(),
+        }
+    }
+
+    /// Escapes are undone by `serde_json`, which also refuses lone surrogates and raw controls.
+    fn escaped_string(&mut self) -> Result<String, Refusal> {
         let bytes = self.rest.as_bytes();
         let mut escaped = false;
         let end = bytes
@@ -287,6 +310,21 @@ mod tests {
                 matches!(read_object(body.as_bytes()), Err(Refusal::Ambiguous { .. })),
                 "{body}"
             );
+        }
+    }
+
+    #[test]
+    fn a_duplicate_key_is_refused_however_many_keys_there_are() {
+        let body = |count: usize, again: usize| {
+            let keys = (0..count).chain([again]).map(|key| format!("\"k{key}\":0"));
+            format!("{{{}}}", keys.collect::<Vec<_>>().join(","))
+        };
+        for count in [1, FEW - 1, FEW, FEW + 1, 3 * FEW] {
+            for again in [0, count - 1] {
+                assert!(read_object(body(count, again).as_bytes()).is_err(), "{count} {again}");
+            }
+            let read = read_object(body(count, count).as_bytes()).unwrap();
+            assert_eq!(read.0.len(), count + 1);
         }
     }
 

@@ -75,7 +75,18 @@ pub(super) fn write_value(value: &Value, spacing: Spacing, out: &mut Vec<u8>) {
     }
 }
 
+/// What JSON cannot have in a string as it is.
+pub(super) const fn is_special(byte: u8) -> bool {
+    byte < b' ' || byte == b'"' || byte == b'\\'
+}
+
 fn write_string(text: &str, out: &mut Vec<u8>) {
+    if !text.bytes().any(is_special) {
+        out.push(b'"');
+        out.extend_from_slice(text.as_bytes());
+        out.push(b'"');
+        return;
+    }
     // Writing a string into memory cannot fail.
     let _ = serde_json::to_writer(out, text);
 }
