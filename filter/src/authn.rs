@@ -96,10 +96,10 @@ pub fn read(value: Option<&[u8]>) -> Result<Credential, Unauthenticated> {
     Err(Unauthenticated::basic("unknown_scheme"))
 }
 
-/// What follows `Bearer `, unread.
+/// What follows `Bearer `, unread: the bytes that [`read`] would take for the token.
 pub fn after_bearer(value: &[u8]) -> Option<&[u8]> {
     let (scheme, token) = value.split_at_checked(7)?;
-    scheme.eq_ignore_ascii_case(b"bearer ").then_some(token)
+    scheme.eq_ignore_ascii_case(b"bearer ").then_some(token.trim_ascii())
 }
 
 /// RFC 6750 `b64token`.

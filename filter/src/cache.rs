@@ -40,6 +40,15 @@ pub enum Layer {
     Shared,
 }
 
+/// What is known of a question.
+#[derive(Debug)]
+pub enum Found {
+    /// `near` is what this worker finds it by.
+    Answer { answer: Rc<pb::AuthorizeResponse>, layer: Layer, near: Option<Mark> },
+    /// With what its answer will be remembered by.
+    Nothing(Option<Key>),
+}
+
 #[derive(Debug)]
 pub struct Cache {
     config: CacheConfig,
@@ -74,20 +83,31 @@ impl Cache {
         }
     }
 
-    /// What this worker remembers of a question, which is an `AuthorizeRequest`'s bytes: protobuf
-    /// delimits every field by its length, so no two requests have the same ones.
+    /// What is known of a question, which is an `AuthorizeRequest`'s bytes: protobuf delimits every
+    /// field by its length, so no two requests have the same ones. Nothing is older than
+    /// `max_staleness`, and no known change has touched it.
+    pub fn look_up<H: Host>(&mut self, host: &H, question: &[u8], now_ms: u64) -> Found {
+        let near = self.recognizer.mark(host, question);
+        if let Some(mark) = near
+            && let Some(answer) = self.recall(host, mark, now_ms)
+        {
+            return Found::Answer { answer, layer: Layer::Worker, near };
+        }
+        let key = self.key(host, question);
+        match key.and_then(|key| self.find_shared(host, &key, now_ms)) {
+            Some(answer) => Found::Answer { answer, layer: Layer::Shared, near },
+            None => Found::Nothing(key),
+        }
+    }
+
+    /// What this worker remembers of the question with this mark.
     pub fn recall<H: Host>(
         &mut self,
         host: &H,
-        question: &[u8],
+        mark: Mark,
         now_ms: u64,
     ) -> Option<Rc<pb::AuthorizeResponse>> {
         self.watermarks.refresh(host, now_ms);
-        let mark = self.recognizer.mark(host, question)?;
-        self.remembered(mark, now_ms)
-    }
-
-    fn remembered(&mut self, mark: Mark, now_ms: u64) -> Option<Rc<pb::AuthorizeResponse>> {
         let entry = self.l1.get(&mark)?.clone();
         if self.is_usable(&entry, now_ms) {
             return Some(entry.answer);
@@ -97,7 +117,7 @@ impl Cache {
     }
 
     /// `None` where there is no secret: then nothing is cached.
-    pub fn key<H: Host>(&mut self, host: &H, question: &[u8]) -> Option<Key> {
+    fn key<H: Host>(&mut self, host: &H, question: &[u8]) -> Option<Key> {
         if self.mac.is_none() {
             self.adopt_secret(host);
         }
@@ -107,17 +127,14 @@ impl Cache {
         Some(Key { near, far: mac.finalize().into_bytes().into() })
     }
 
-    /// An answer that is fresh and that no known change has touched.
-    pub fn find<H: Host>(
+    /// What any worker has put into shared data.
+    fn find_shared<H: Host>(
         &mut self,
         host: &H,
         key: &Key,
         now_ms: u64,
-    ) -> Option<(Rc<pb::AuthorizeResponse>, Layer)> {
+    ) -> Option<Rc<pb::AuthorizeResponse>> {
         self.watermarks.refresh(host, now_ms);
-        if let Some(answer) = key.near.and_then(|mark| self.remembered(mark, now_ms)) {
-            return Some((answer, Layer::Worker));
-        }
         let stored = host.shared(&self.slot(&key.far)?).ok()?;
         let entry = Entry::decode(&stored.value, &key.far)?;
         if !self.is_usable(&entry, now_ms) {
@@ -125,7 +142,7 @@ impl Cache {
         }
         let answer = Rc::clone(&entry.answer);
         self.remember(key, entry);
-        Some((answer, Layer::Shared))
+        Some(answer)
     }
 
     fn remember(&mut self, key: &Key, entry: Entry) {

@@ -21,28 +21,30 @@
 //! - A `vm_id` of its own, and an H2 cluster for the policy server with
 //!   `connection_keepalive {interval: 1s, timeout: 1s}`.
 
+mod administer;
+mod body;
 mod decide;
 mod decision_log;
+mod familiar;
 mod finish;
+mod forward;
 mod head;
 mod keys;
 mod permit;
 mod plan;
 mod response;
+mod who;
 
-use crate::authn::forwarded::Forwarded;
-use crate::authn::{self, Credential, Unauthenticated, Unproven};
-use crate::config::BodyMode;
 use crate::contract as pb;
-use crate::contract::subject::Kind;
-use crate::host::{ContextId, Direction, Flow, Host};
+use crate::host::{ContextId, Flow, Host};
 use crate::metrics::Count;
-use crate::operation::{BodyNeed, Operation, ResponseWork};
+use crate::operation::{BodyNeed, Operation};
+use crate::recognizer::Mark;
 use crate::refusal::Refusal;
 use crate::reply::Answer;
-use crate::surface::cross_site::{self, Page};
 use crate::surface::{Administration, Passage, Reading, Routed, read_head};
 use crate::worker::Worker;
+pub use familiar::Familiar;
 use head::{CredentialHeader, Head};
 use permit::Permit;
 use plan::Response;
@@ -102,6 +104,8 @@ pub struct Gate {
     id: ContextId,
     state: State,
     head: Option<Head>,
+    /// What its head would be known again by.
+    mark: Option<Mark>,
     credential_header: CredentialHeader,
     route: &'static str,
     username: String,
@@ -128,6 +132,7 @@ impl Gate {
             id,
             state: State::Init,
             head: None,
+            mark: None,
             credential_header: CredentialHeader::Authorization,
             route: "(unread)",
             username: String::new(),
@@ -163,6 +168,14 @@ impl Gate {
             let refusal = Refusal::Unsupported { why: "CONNECT is not proxied" };
             return Step::Answer(worker.replies.refusal(&refusal));
         }
+        let head = self.head.insert(head);
+        if let Some((mark, seen)) = worker.meet(host, head) {
+            self.mark = Some(mark);
+            if let Some(step) = seen.and_then(|seen| self.again(worker, host, &seen)) {
+                return step;
+            }
+        }
+        let Some(head) = &self.head else { return Step::Wait(Flow::Hold) };
         let reading = match read_head(&worker.surface, head.raw()) {
             Ok(reading) => reading,
             Err(refusal) => {
@@ -170,7 +183,6 @@ impl Gate {
                 return Step::Answer(worker.replies.refusal(&refusal));
             }
         };
-        self.head = Some(head);
         match reading {
             Reading::OutOfScope => {
                 worker.metrics.count(host, Count::OutOfScope);
@@ -202,154 +214,6 @@ impl Gate {
         self.route = passage.route;
         let permit = Permit::public(passage);
         self.forward(worker, host, &permit, &passage.forward, true)
-    }
-
-    /// Says who asks, then reads on, or waits for the body. Nobody's body is waited for.
-    fn identify<H: Host>(
-        &mut self,
-        worker: &mut Worker,
-        host: &H,
-        need: BodyNeed,
-        unread: Unread,
-    ) -> Step {
-        let foreign = self.head.as_ref().is_none_or(|head| {
-            cross_site::page(&head.raw(), &worker.config.allowed_origins) == Page::Foreign
-        });
-        if foreign {
-            let answer = worker.replies.cross_site();
-            return self.refused(worker, host, answer);
-        }
-        let who = match self.authenticate(worker, host) {
-            Ok(who) => Who::Known(who),
-            Err(Unproven::Refused(why)) => return self.unauthenticated(worker, host, &why),
-            Err(Unproven::Flood { retry_after_ms }) => {
-                return self.flooded(worker, host, retry_after_ms);
-            }
-            Err(Unproven::UnknownKey(key)) => match worker.ask_for_key(host, self.id, &key) {
-                Ok(()) => Who::AwaitsKeys { body_ended: false },
-                Err(why) => return self.keyless(worker, host, &why),
-            },
-        };
-        let ended = self.head.as_ref().is_some_and(|head| head.end_of_stream);
-        match (need, who) {
-            (BodyNeed::Whole { limit }, who) if !ended => {
-                self.await_body(worker, host, unread, who, limit)
-            }
-            (_, Who::Known(who)) => self.read(worker, host, unread, who, head_body(need)),
-            (_, Who::AwaitsKeys { .. }) => self.await_keys(worker, host, unread, need),
-        }
-    }
-
-    fn await_body<H: Host>(
-        &mut self,
-        worker: &mut Worker,
-        host: &H,
-        unread: Unread,
-        who: Who,
-        limit: usize,
-    ) -> Step {
-        let limit = limit.min(worker.config.body_limit_bytes);
-        let announced = self.head.as_ref().and_then(|head| head.value(b"content-length"));
-        let announced = announced.and_then(|n| std::str::from_utf8(n).ok()?.parse::<usize>().ok());
-        if announced.is_some_and(|size| size > limit) {
-            return Step::Answer(worker.replies.too_large(limit));
-        }
-        let flow = match worker.config.body_mode {
-            BodyMode::StopIteration => Flow::Buffer,
-            BodyMode::BufferFilter => {
-                if worker.leaks_headers {
-                    return Step::Answer(self.no_buffer_filter(worker));
-                }
-                // The last moment at which the headers can be changed.
-                let stripped =
-                    self.head.as_ref().map(|head| head.strip(host, self.credential_header));
-                let ready = matches!(stripped, Some(Ok(())))
-                    && host.remove_header(Direction::Request, b"content-length").is_ok();
-                if !ready {
-                    return Step::Answer(
-                        worker.replies.internal("The request could not be changed.", "strip"),
-                    );
-                }
-                Flow::Continue
-            }
-        };
-        self.await_bytes(worker, host);
-        self.state = State::NeedBody(Box::new(Held { unread, who, limit }));
-        Step::Wait(flow)
-    }
-
-    pub fn on_request_body<H: Host>(
-        &mut self,
-        worker: &mut Worker,
-        host: &H,
-        size: usize,
-        end: bool,
-    ) -> Flow {
-        match &self.state {
-            State::NeedBody(held) => {
-                let limit = held.limit;
-                if !worker.sees_bodies {
-                    worker.sees_bodies = true;
-                    self.await_bytes(worker, host);
-                }
-                if size > limit {
-                    let step = Step::Answer(worker.replies.too_large(limit));
-                    return self.settle(worker, host, step, true);
-                }
-                if end { self.take_body(worker, host) } else { Flow::Buffer }
-            }
-            // The decision is pending and the whole body is there: keep it.
-            State::Pending(pending) if pending.keeps_body => Flow::Buffer,
-            State::Passing { no_body: true } if size > 0 => {
-                // The head said that none follows, and the decision was made on that.
-                let refusal = Refusal::ambiguous("body", "must be absent");
-                let step = Step::Answer(worker.replies.refusal(&refusal));
-                self.settle(worker, host, step, true)
-            }
-            State::Passing { .. } => Flow::Continue,
-            State::Init | State::Pending(_) | State::Done => Flow::Hold,
-        }
-    }
-
-    /// Trailers end a body that never said that it ended.
-    pub fn on_request_trailers<H: Host>(&mut self, worker: &mut Worker, host: &H) -> Flow {
-        match &self.state {
-            State::NeedBody(_) => self.take_body(worker, host),
-            State::Passing { .. } => Flow::Continue,
-            State::Init | State::Pending(_) | State::Done => Flow::Hold,
-        }
-    }
-
-    fn take_body<H: Host>(&mut self, worker: &mut Worker, host: &H) -> Flow {
-        let State::NeedBody(held) = std::mem::replace(&mut self.state, State::Done) else {
-            return Flow::Hold;
-        };
-        let Held { unread, who, limit } = *held;
-        let Who::Known(who) = who else {
-            return self.body_ended(worker, host, unread, limit);
-        };
-        let step = self.whole(worker, host, unread, who, limit);
-        self.settle(worker, host, step, true)
-    }
-
-    /// Reads the whole body, which is there.
-    fn whole<H: Host>(
-        &mut self,
-        worker: &mut Worker,
-        host: &H,
-        unread: Unread,
-        who: pb::Subject,
-        limit: usize,
-    ) -> Step {
-        self.deadline_ms = None;
-        match host.body(Direction::Request, limit) {
-            Ok(body) if self.has_leaked(worker, host) => {
-                drop(body);
-                Step::Answer(self.no_buffer_filter(worker))
-            }
-            Ok(body) => self.read(worker, host, unread, who, Some(&body)),
-            Err(_) => Step::Answer(worker.replies.too_large(limit)),
-        }
     }
 
     fn read<H: Host>(
@@ -386,64 +250,6 @@ impl Gate {
         match refused {
             Refusal::Forbidden { .. } => self.refused(worker, host, answer),
             _ => Step::Answer(answer),
-        }
-    }
-
-    /// A body that would be replaced by the very same bytes is left alone: most of them are,
-    /// because bodies are forwarded in the form that Python's `json.dumps` gives.
-    fn leave_as_it_came(&self, worker: &Worker, operation: &mut Operation, came: Option<&[u8]>) {
-        let head = self.head.as_ref();
-        // Without a length, MLflow's WSGI routes would not read it: then it is set anew.
-        let sized = head.is_some_and(|head| {
-            head.value(b"content-length").is_some() && head.value(b"transfer-encoding").is_none()
-        });
-        let only_decided =
-            operation.forward.scoped.is_empty() && operation.response == ResponseWork::None;
-        if sized
-            && only_decided
-            && worker.config.body_mode == BodyMode::StopIteration
-            && operation.forward.body.as_deref() == came
-        {
-            operation.forward.body = None;
-        }
-    }
-
-    // === who ===
-
-    fn authenticate<H: Host>(
-        &mut self,
-        worker: &mut Worker,
-        host: &H,
-    ) -> Result<pb::Subject, Unproven> {
-        let Some(head) = &self.head else {
-            return Err(Unauthenticated::basic("no_head").into());
-        };
-        let (value, from) = head.credential(self.route);
-        self.credential_header = from;
-        let forwarded = worker.forwarded(host, head.headers())?;
-        if let Forwarded::Identity(identity) = forwarded {
-            // Two credentials may be two people, and whichever went first would surprise somebody.
-            if value.is_some() {
-                return Err(Unauthenticated::basic("forwarded_and_authorization").into());
-            }
-            self.credential_header = CredentialHeader::Forwarded;
-            return Ok(authn::subject(Kind::Verified(identity)));
-        }
-        if let Some(known) = value.and_then(|value| worker.recall(host, value)) {
-            return Ok(known);
-        }
-        match authn::read(value)? {
-            Credential::Absent if forwarded == Forwarded::Ignored => {
-                Err(Unauthenticated::basic("forwarded_untrusted").into())
-            }
-            Credential::Absent => Err(Unauthenticated::basic("no_credential").into()),
-            Credential::Basic { username, password } => {
-                Ok(authn::subject(Kind::Basic(pb::BasicCredential { username, password })))
-            }
-            Credential::Opaque(token) => {
-                Ok(authn::subject(Kind::Bearer(pb::BearerToken { token })))
-            }
-            Credential::Jwt(token) => worker.verify(host, &token),
         }
     }
 }

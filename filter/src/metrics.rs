@@ -3,7 +3,6 @@
 //! Names are fixed and few: never a user, an id or a path.
 
 use crate::host::{Host, Metric, MetricId};
-use std::collections::HashMap;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Count {
@@ -68,7 +67,8 @@ const COUNTERS: &[(Count, &str)] = &[
 
 #[derive(Debug, Default)]
 pub struct Metrics {
-    counters: HashMap<Count, MetricId>,
+    /// By the number of their [`Count`].
+    counters: [Option<MetricId>; COUNTERS.len()],
     policy_ms: Option<MetricId>,
     heard_age_ms: Option<MetricId>,
     cache_slots: Option<MetricId>,
@@ -78,10 +78,12 @@ pub struct Metrics {
 impl Metrics {
     /// Defining a metric twice gives the same one.
     pub fn define<H: Host>(host: &H) -> Self {
-        let counters = COUNTERS
-            .iter()
-            .filter_map(|&(count, name)| Some((count, host.define_metric(Metric::Counter, name)?)))
-            .collect();
+        let mut counters = [None; COUNTERS.len()];
+        for &(count, name) in COUNTERS {
+            if let Some(counter) = counters.get_mut(count as usize) {
+                *counter = host.define_metric(Metric::Counter, name);
+            }
+        }
         Self {
             counters,
             policy_ms: host.define_metric(Metric::Histogram, "mlgate_policy_call_ms"),
@@ -92,7 +94,7 @@ impl Metrics {
     }
 
     pub fn count<H: Host>(&self, host: &H, count: Count) {
-        if let Some(&id) = self.counters.get(&count) {
+        if let Some(&Some(id)) = self.counters.get(count as usize) {
             host.add(id, 1);
         }
     }

@@ -191,10 +191,10 @@ pub fn intents(effects: &[Effect]) -> Vec<pb::Intent> {
 }
 
 /// Groups that came with a verified identity; they are not stored on the server.
-pub fn groups(who: &pb::Subject) -> Vec<String> {
+pub fn groups(who: &pb::Subject) -> &[String] {
     match &who.kind {
-        Some(Kind::Verified(identity)) => identity.groups.clone(),
-        _ => Vec::new(),
+        Some(Kind::Verified(identity)) => &identity.groups,
+        _ => &[],
     }
 }
 

@@ -27,6 +27,20 @@ impl Recognizer {
         hasher.write(bytes);
         Some(Mark(hasher.finish128().as_u128()))
     }
+
+    /// The same for a list, whose parts are told apart.
+    pub fn mark_list<'a, H: Host>(
+        &mut self,
+        host: &H,
+        parts: impl Iterator<Item = &'a [u8]>,
+    ) -> Option<Mark> {
+        let mut bytes = Vec::with_capacity(2048);
+        for part in parts {
+            bytes.extend_from_slice(&u32::try_from(part.len()).ok()?.to_le_bytes());
+            bytes.extend_from_slice(part);
+        }
+        self.mark(host, &bytes)
+    }
 }
 
 #[cfg(test)]
@@ -43,5 +57,20 @@ mod tests {
         assert_ne!(one.mark(&host, b"token "), Some(mark));
         assert_ne!(one.mark(&host, b""), Some(mark));
         assert_ne!(other.mark(&host, b"token"), Some(mark));
+    }
+
+    #[test]
+    fn no_two_lists_have_one_mark() {
+        let host = Mock::new();
+        let mut recognizer = Recognizer::default();
+        let mut of = |parts: &[&str]| {
+            recognizer.mark_list(&host, parts.iter().map(|part| part.as_bytes())).unwrap()
+        };
+        let mark = of(&["ab", "c"]);
+        assert_eq!(of(&["ab", "c"]), mark);
+        for other in [&["a", "bc"][..], &["abc"], &["ab", "c", ""], &["", "ab", "c"], &["c", "ab"]]
+        {
+            assert_ne!(of(other), mark, "{other:?}");
+        }
     }
 }

@@ -137,8 +137,8 @@ impl<H: Host> Vm<H> {
         }
     }
 
-    /// The client is gone, or the request is over.
-    pub fn on_done(&mut self, context: ContextId) {
+    /// The client is gone, or the request is over; or a root goes.
+    fn on_done(&mut self, context: ContextId) {
         if let Some(Some(worker)) = self.roots.get_mut(&context) {
             worker.stop(&self.host);
         }
@@ -146,6 +146,7 @@ impl<H: Host> Vm<H> {
     }
 
     pub fn on_delete(&mut self, context: ContextId) {
+        self.on_done(context);
         if self.streams.remove(&context).is_none() {
             self.roots.remove(&context);
         }

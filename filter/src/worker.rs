@@ -11,6 +11,7 @@ use crate::cache::{Cache, Key};
 use crate::config::{Config, ConfigError};
 use crate::contract as pb;
 use crate::flights::Flights;
+use crate::gate::Familiar;
 use crate::host::{ContextId, Host, Token};
 use crate::lane::Lane;
 use crate::metrics::Metrics;
@@ -76,6 +77,7 @@ pub struct Worker {
     pub client: PolicyClient,
     pub cache: Cache,
     pub issuers: Issuers,
+    pub familiar: Familiar,
     pub metrics: Metrics,
     watch: Watch,
     /// Of every key in shared data.
@@ -110,6 +112,7 @@ impl Worker {
             prefix,
             keys_seen: 0,
             issuers: Issuers::new(&config)?,
+            familiar: Familiar::default(),
             metrics: Metrics::define(host),
             surface,
             config,

@@ -180,16 +180,13 @@ impl Issuers {
         }
     }
 
-    /// Who a token proves somebody to be. `now_ms` since the epoch.
+    /// Who a token proves somebody to be, that was not verified before. `now_ms` since the epoch.
     pub fn verify<H: Host>(
         &mut self,
         host: &H,
         token: &str,
         now_ms: u64,
     ) -> Result<pb::Subject, Unproven> {
-        if let Some(known) = self.recall(host, token.as_bytes(), now_ms) {
-            return Ok(known);
-        }
         let remembered = self.check(host, token, now_ms)?;
         let identity = remembered.identity.clone();
         if let Some(mark) = self.recognizer.mark(host, token.as_bytes()) {
@@ -201,8 +198,23 @@ impl Issuers {
     /// The same for a token that was verified before and has not ended.
     pub fn recall<H: Host>(&mut self, host: &H, token: &[u8], now_ms: u64) -> Option<pb::Subject> {
         let mark = self.recognizer.mark(host, token)?;
-        let known = self.verified.get(&mark)?;
-        (now_ms / 1000 < known.until).then(|| subject(Kind::Verified(known.identity.clone())))
+        let known = self.remembered(mark, now_ms)?;
+        Some(subject(Kind::Verified(known.identity.clone())))
+    }
+
+    fn remembered(&mut self, mark: Mark, now_ms: u64) -> Option<&Remembered> {
+        self.verified.get(&mark).filter(|known| now_ms / 1000 < known.until)
+    }
+
+    /// What a token is remembered by, if it was verified.
+    pub fn mark<H: Host>(&mut self, host: &H, token: &[u8]) -> Option<Mark> {
+        let mark = self.recognizer.mark(host, token)?;
+        self.verified.get(&mark).map(|_| mark)
+    }
+
+    /// Whether the token with this mark was verified, and still holds.
+    pub fn holds(&mut self, mark: Mark, now_ms: u64) -> bool {
+        self.remembered(mark, now_ms).is_some()
     }
 
     fn check<H: Host>(

@@ -43,7 +43,9 @@ fn stored(host: &Mock) -> (Cache, Key) {
 }
 
 fn found(cache: &mut Cache, host: &Mock, key: &Key) -> Option<Layer> {
-    cache.find(host, key, host.now_ms()).map(|(_, layer)| layer)
+    let now_ms = host.now_ms();
+    let near = key.near.and_then(|mark| cache.recall(host, mark, now_ms)).map(|_| Layer::Worker);
+    near.or_else(|| cache.find_shared(host, key, now_ms).map(|_| Layer::Shared))
 }
 
 /// A stream that has told everything up to revision 10, now.
@@ -70,14 +72,15 @@ fn what_a_worker_has_asked_is_recalled_without_shared_data() {
     let host = Mock::new();
     let (mut cache, _) = stored(&host);
     host.0.shared.borrow_mut().clear();
-    let mut recalled = |request: &pb::AuthorizeRequest| {
-        cache.recall(&host, &request.encode_to_vec(), host.now_ms()).is_some()
+    let mut recalled = |password, workspace| {
+        let question = request(password, workspace).encode_to_vec();
+        matches!(cache.look_up(&host, &question, host.now_ms()), Found::Answer { .. })
     };
-    assert!(recalled(&request("secret", "")));
-    assert!(!recalled(&request("secret2", "")));
-    assert!(!recalled(&request("secret", "team")));
+    assert!(recalled("secret", ""));
+    assert!(!recalled("secret2", ""));
+    assert!(!recalled("secret", "team"));
     host.advance(60_000);
-    assert!(cache.recall(&host, &request("secret", "").encode_to_vec(), host.now_ms()).is_none());
+    assert!(!recalled("secret", ""));
 }
 
 #[test]

@@ -3,17 +3,15 @@
 use super::decision_log::{Source, Verdict};
 use super::keys::Unidentified;
 use super::plan::Response;
-use super::{CredentialHeader, GRACE_MS, Gate, Permit, State, Step, head};
-use crate::cache::{Key, Layer};
-use crate::config::BodyMode;
+use super::{GRACE_MS, Gate, Permit, State, Step, head};
+use crate::cache::{Found, Layer};
 use crate::contract as pb;
-use crate::host::{Direction, Flow, Host, HostError, LocalReply};
+use crate::host::{Flow, Host, HostError};
 use crate::metrics::Count;
 use crate::operation::{BodyNeed, Forward, Operation};
 use crate::policy_client::{self, Method};
 use crate::reply::Answer;
 use crate::requirement::Selection;
-use crate::surface::Administration;
 use crate::surface::narrow::{Narrowed, narrow};
 use crate::worker::{Answered, Question, Worker};
 use pb::Outcome;
@@ -35,7 +33,7 @@ pub(super) enum What {
 
 pub(super) struct Decision {
     operation: Operation,
-    who: pb::Subject,
+    groups: Vec<String>,
     need: BodyNeed,
 }
 
@@ -57,14 +55,20 @@ impl Gate {
         // Every creation has intents of its own, so its answer is nobody else's.
         let key = match intents.is_empty() {
             false => None,
-            true => match known(worker, host, &request) {
-                Known::Answer(answer, layer) => {
+            true => match worker.cache.look_up(host, &request.encode_to_vec(), host.now_ms()) {
+                Found::Answer { answer, layer, near } => {
                     worker.metrics.count(host, layer.into());
                     self.source = Source::Cache(layer);
                     let who = request.subject.unwrap_or_default();
-                    return self.conclude(worker, host, operation, &who, need, &answer);
+                    let forward = operation.forward.clone();
+                    let operation = Rc::new(operation);
+                    if let Some(question) = near {
+                        self.remember(worker, host, &operation, need, &who, question);
+                    }
+                    let groups = policy_client::groups(&who);
+                    return self.conclude(worker, host, &operation, forward, groups, need, &answer);
                 }
-                Known::Nothing(key) => key,
+                Found::Nothing(key) => key,
             },
         };
         worker.metrics.count(host, Count::Miss);
@@ -78,46 +82,9 @@ impl Gate {
             not_after_ms: request.subject.as_ref().and_then(policy_client::credential_expiry_ms),
         };
         let asked = worker.ask(host, self.id, &question);
-        let who = request.subject.unwrap_or_default();
-        self.wait(
-            worker,
-            host,
-            asked,
-            need,
-            What::Decision(Box::new(Decision { operation, who, need })),
-        )
-    }
-
-    pub(super) fn administer<H: Host>(
-        &mut self,
-        worker: &mut Worker,
-        host: &H,
-        administration: &Administration,
-        who: pb::Subject,
-        body: Vec<u8>,
-    ) -> Step {
-        let need = administration.body_need();
-        let pairs = administration.query.iter();
-        let request = pb::AdministerRequest {
-            subject: Some(who),
-            workspace: administration.workspace.clone().unwrap_or_default(),
-            method: self.method(),
-            path: administration.path.clone(),
-            query: pairs
-                .map(|(name, value)| pb::Parameter { name: name.clone(), value: value.clone() })
-                .collect(),
-            content_type: administration.content_type.clone(),
-            body,
-            info: Some(self.info(host)),
-        };
-        let question = Question {
-            method: Method::Administer,
-            message: &request,
-            key: None,
-            not_after_ms: None,
-        };
-        let asked = worker.ask(host, self.id, &question);
-        self.wait(worker, host, asked, need, What::Administration)
+        let groups = request.subject.as_ref().map_or(&[][..], policy_client::groups).to_vec();
+        let decision = Box::new(Decision { operation, groups, need });
+        self.wait(worker, host, asked, need, What::Decision(decision))
     }
 
     pub(super) fn wait<H: Host>(
@@ -157,9 +124,10 @@ impl Gate {
         let step = match (pending.what, answered) {
             (What::Keys(waited), _) => self.identified(worker, host, *waited),
             (What::Decision(decision), Answered::Authorized(answer)) => {
-                let Decision { operation, who, need } = *decision;
+                let Decision { mut operation, groups, need } = *decision;
                 self.source = Source::PolicyServer;
-                self.conclude(worker, host, operation, &who, need, answer)
+                let forward = std::mem::take(&mut operation.forward);
+                self.conclude(worker, host, &operation, forward, &groups, need, answer)
             }
             (What::Administration, Answered::Administered(answer)) => {
                 Step::Answer(self.administered(worker, host, answer))
@@ -172,12 +140,15 @@ impl Gate {
         self.settle(worker, host, step, false);
     }
 
-    fn conclude<H: Host>(
+    /// Does as the policy server says. `forward` is the operation's.
+    #[allow(clippy::too_many_arguments)]
+    pub(super) fn conclude<H: Host>(
         &mut self,
         worker: &mut Worker,
         host: &H,
-        operation: Operation,
-        who: &pb::Subject,
+        operation: &Operation,
+        forward: Forward,
+        groups: &[String],
         need: BodyNeed,
         answer: &pb::AuthorizeResponse,
     ) -> Step {
@@ -190,8 +161,8 @@ impl Gate {
             return self.refused(worker, host, refusal);
         };
         let left: Vec<Selection> = answer.scopes.iter().map(Into::into).collect();
-        self.response = Response::plan(&operation, who, answer, worker.config.mode);
-        let forward = match narrow(operation.forward, &left, worker.config.filters_take_ids()) {
+        self.response = Response::plan(operation, groups, answer, worker.config.mode);
+        let forward = match narrow(forward, &left, worker.config.filters_take_ids()) {
             Narrowed::Forward(forward) => forward,
             Narrowed::Answer(body) => return Step::Answer(worker.replies.as_mlflow(body)),
             Narrowed::Deny => {
@@ -228,97 +199,7 @@ impl Gate {
         }
     }
 
-    /// Sends the request on. The only place that does, and it takes a permit.
-    pub(super) fn forward<H: Host>(
-        &mut self,
-        worker: &mut Worker,
-        host: &H,
-        permit: &Permit,
-        forward: &Forward,
-        no_body: bool,
-    ) -> Step {
-        if self.rewrite(worker, host, permit, forward).is_err() {
-            let message = "The request could not be changed.";
-            return Step::Answer(worker.replies.internal(message, "rewrite"));
-        }
-        self.response.goes(host);
-        self.state = State::Passing { no_body };
-        Step::Forward
-    }
-
-    fn rewrite<H: Host>(
-        &self,
-        worker: &Worker,
-        host: &H,
-        permit: &Permit,
-        forward: &Forward,
-    ) -> Result<(), HostError> {
-        let head = self.head.as_ref().ok_or(HostError::BadArgument)?;
-        // With a buffer filter behind, the headers have gone there before the body was read.
-        let gone = matches!(worker.config.body_mode, BodyMode::BufferFilter)
-            && forward.body.is_some()
-            && !head.end_of_stream;
-        if !gone {
-            head.strip(host, self.credential_header)?;
-            if !forward.path.is_empty() && head.path() != Some(forward.path.as_bytes()) {
-                host.set_header(Direction::Request, ":path", forward.path.as_bytes())?;
-            }
-            if let Some(principal) = permit.principal() {
-                let user = head::user_value(&principal.username);
-                host.set_header(Direction::Request, head::USER_HEADER, user.as_bytes())?;
-            }
-            if self.response.reads_body() && head.value(b"accept-encoding").is_some() {
-                host.remove_header(Direction::Request, b"accept-encoding")?;
-            }
-        }
-        if let Some(body) = &forward.body
-            && !head.end_of_stream
-        {
-            host.set_body(Direction::Request, body)?;
-            if !gone {
-                // A chunked body too gets its length: MLflow's WSGI routes read a body without
-                // one as empty, which is not what was authorized.
-                let length = body.len().to_string();
-                host.set_header(Direction::Request, "content-length", length.as_bytes())?;
-                if head.value(b"transfer-encoding").is_some() {
-                    host.remove_header(Direction::Request, b"transfer-encoding")?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// The policy server's own answer to a call of the administration API.
-    fn administered<H: Host>(
-        &mut self,
-        worker: &mut Worker,
-        host: &H,
-        answer: &pb::AdministerResponse,
-    ) -> Answer {
-        if answer.revision > 0 {
-            let change = crate::cache::watermarks::Change::Everyone { revision: answer.revision };
-            worker.cache.watermarks.apply(host, &change);
-        }
-        match u16::try_from(answer.status) {
-            Ok(status @ 200..=599) => Answer {
-                reply: LocalReply {
-                    status,
-                    headers: answer
-                        .headers
-                        .iter()
-                        .filter(|header| is_sound(&header.name, &header.value))
-                        .map(|header| (header.name.to_ascii_lowercase(), header.value.clone()))
-                        .collect(),
-                    body: answer.body.clone(),
-                    details: "mlgate_administer".to_owned(),
-                },
-                reason: "administer".to_owned(),
-            },
-            _ => worker.replies.unavailable("policy_answer"),
-        }
-    }
-
-    fn info<H: Host>(&self, host: &H) -> pb::RequestInfo {
+    pub(super) fn info<H: Host>(&self, host: &H) -> pb::RequestInfo {
         let address = host.property(&["source", "address"]).unwrap_or_default();
         let address = String::from_utf8_lossy(&address);
         pb::RequestInfo {
@@ -336,26 +217,6 @@ impl Gate {
     }
 }
 
-/// What the cache says of a question.
-enum Known {
-    Answer(Rc<pb::AuthorizeResponse>, Layer),
-    /// With what its answer will be remembered by.
-    Nothing(Option<Key>),
-}
-
-fn known<H: Host>(worker: &mut Worker, host: &H, request: &pb::AuthorizeRequest) -> Known {
-    let question = request.encode_to_vec();
-    let now_ms = host.now_ms();
-    if let Some(answer) = worker.cache.recall(host, &question, now_ms) {
-        return Known::Answer(answer, Layer::Worker);
-    }
-    let key = worker.cache.key(host, &question);
-    match key.and_then(|key| worker.cache.find(host, &key, now_ms)) {
-        Some((answer, layer)) => Known::Answer(answer, layer),
-        None => Known::Nothing(key),
-    }
-}
-
 /// `10.0.0.1:80` and `[::1]:80` without their ports.
 fn without_port(address: &str) -> &str {
     match address.rsplit_once(':') {
@@ -364,18 +225,6 @@ fn without_port(address: &str) -> &str {
         }
         _ => address,
     }
-}
-
-/// A header that Envoy takes and that cannot split the response.
-fn is_sound(name: &str, value: &str) -> bool {
-    let token = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
-    !name.is_empty()
-        && name.bytes().all(token)
-        && !matches!(
-            name.to_ascii_lowercase().as_str(),
-            "content-length" | "transfer-encoding" | "connection"
-        )
-        && value.bytes().all(|byte| byte == b'\t' || (b' '..=b'~').contains(&byte))
 }
 
 /// A reason of the server's, as far as it is fit for a header and a log.
@@ -397,15 +246,6 @@ impl From<Layer> for Count {
     }
 }
 
-impl CredentialHeader {
-    pub(super) const fn name(self) -> &'static [u8] {
-        match self {
-            Self::Authorization | Self::Forwarded => b"authorization",
-            Self::Gateway => b"x-mlflow-authorization",
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -419,14 +259,6 @@ mod tests {
             ("", ""),
         ] {
             assert_eq!(without_port(address), host);
-        }
-    }
-
-    #[test]
-    fn a_header_of_the_server_cannot_split_the_response() {
-        assert!(is_sound("Content-Type", "application/json"));
-        for (name, value) in [("x", "a\r\nb: c"), ("x:", "a"), ("", "a"), ("Content-Length", "1")] {
-            assert!(!is_sound(name, value), "{name:?}");
         }
     }
 }

@@ -44,6 +44,15 @@ pub enum CredentialHeader {
     Gateway,
 }
 
+impl CredentialHeader {
+    pub const fn name(self) -> &'static [u8] {
+        match self {
+            Self::Authorization | Self::Forwarded => b"authorization",
+            Self::Gateway => b"x-mlflow-authorization",
+        }
+    }
+}
+
 impl Head {
     pub fn read<H: Host>(host: &H, end_of_stream: bool) -> Result<Self, HostError> {
         Ok(Self { headers: host.headers(Direction::Request)?, end_of_stream })

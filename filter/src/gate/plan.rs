@@ -4,7 +4,6 @@ use crate::config::Mode;
 use crate::contract as pb;
 use crate::host::{Direction, Headers, Host};
 use crate::operation::{Effect, Forward, Operation};
-use crate::policy_client;
 use crate::response::{self, ResponseError, Rewriting, is_rewritable, recording};
 
 /// The work on a response, and how far it is.
@@ -63,9 +62,10 @@ pub struct Plan {
 
 impl Response {
     /// What must be done to the answer of an allowed request. Super admins see everything.
+    /// `groups` are the credential's.
     pub fn plan(
         operation: &Operation,
-        who: &pb::Subject,
+        groups: &[String],
         answer: &pb::AuthorizeResponse,
         mode: Mode,
     ) -> Self {
@@ -83,7 +83,7 @@ impl Response {
             recorded: None,
             username: principal.username.clone(),
             scopes: principal.scopes.clone(),
-            groups: policy_client::groups(who),
+            groups: groups.to_vec(),
             workspace: operation.workspace.clone().unwrap_or_default(),
             intent_id: answer.intent_id.clone(),
             revision: answer.revision,

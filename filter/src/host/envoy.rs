@@ -62,19 +62,12 @@ const fn map_of(direction: Direction) -> u32 {
     }
 }
 
-/// Reads a buffer whose size is checked before it is copied into the VM's memory.
+/// Reads a buffer. The proxy copies what there is, and one byte more than is accepted at most.
 fn buffer(kind: u32, limit: usize) -> Result<Vec<u8>, HostError> {
-    let (mut size, mut flags) = (0_usize, 0_u32);
-    // SAFETY: both pointers are to live locals of the right type.
-    check(unsafe { proxy_get_buffer_status(kind, &mut size, &mut flags) })?;
-    if size > limit {
-        return Err(HostError::TooLarge);
-    }
-    if size == 0 {
-        return Ok(Vec::new());
-    }
+    let most = limit.saturating_add(1);
     // SAFETY: `fetch` passes pointers to live locals.
-    fetch(|data, out| unsafe { proxy_get_buffer_bytes(kind, 0, size, data, out) })
+    let bytes = fetch(|data, out| unsafe { proxy_get_buffer_bytes(kind, 0, most, data, out) })?;
+    if bytes.len() > limit { Err(HostError::TooLarge) } else { Ok(bytes) }
 }
 
 /// Envoy. Without state: the proxy knows which callback is running.

@@ -7,6 +7,7 @@ use crate::mock::Mock;
 use prost::Message;
 
 mod cross_site;
+mod familiar;
 mod forwarded;
 mod keys;
 mod lane;

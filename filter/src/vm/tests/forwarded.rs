@@ -94,3 +94,20 @@ fn without_the_setting_the_headers_name_nobody() {
     world.start("GET", GET_EXPERIMENT, &sent, true);
     assert_eq!(reason(&world), "401 no_credential");
 }
+
+#[test]
+fn who_a_trusted_proxy_named_is_nobody_from_another_address() {
+    let mut world = world("10.0.0.1:4711");
+    let sent =
+        [("x-ms-client-principal", principal()), ("x-ms-client-principal-name", "ana".to_owned())];
+    let sent: Vec<_> = sent.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    world.start("GET", GET_EXPERIMENT, &sent, true);
+    world.allow();
+    for _ in 0..3 {
+        assert_eq!(world.start("GET", GET_EXPERIMENT, &sent, true).1, Flow::Continue);
+    }
+    let elsewhere = b"192.0.2.1:4711".to_vec();
+    world.host.0.properties.borrow_mut().insert("source.address".to_owned(), elsewhere);
+    let (request, _) = world.start("GET", GET_EXPERIMENT, &sent, true);
+    assert_eq!(world.status_of(request), Some(401), "although the head is the same");
+}

@@ -164,7 +164,6 @@ fn a_client_that_goes_does_not_make_the_next_one_ask_again() {
     let headers = [("authorization", token.as_str())];
     for _ in 0..3 {
         let (request, _) = world.start("GET", GET_EXPERIMENT, &headers, true);
-        world.vm.on_done(request);
         world.vm.on_delete(request);
     }
     assert_eq!(world.calls("Keys"), 1);
@@ -204,4 +203,24 @@ fn more_tokens_than_are_checked_in_a_second_are_429_and_known_ones_pass() {
     assert_eq!(get(&mut world, &known).1, None, "it need not be checked again");
     world.host.advance(1_000);
     assert_eq!(get(&mut world, &forged).1, Some(401));
+}
+
+#[test]
+fn a_familiar_request_ends_with_the_key_of_its_token() {
+    let (mut world, key, next) = (world(), ES256KeyPair::generate(), ES256KeyPair::generate());
+    let token = bearer(&key, "k1");
+    let headers = [("authorization", token.as_str())];
+    world.start("GET", GET_EXPERIMENT, &headers, true);
+    let asked = world.last_token();
+    world.answer(asked, &response(&[(&key, "k1")], 0));
+    world.allow();
+    for _ in 0..3 {
+        assert_eq!(world.start("GET", GET_EXPERIMENT, &headers, true).1, Flow::Continue);
+    }
+    world.host.advance(1_000);
+    world.start("GET", GET_EXPERIMENT, &[("authorization", &bearer(&next, "k2"))], true);
+    let asked = world.last_token();
+    world.answer(asked, &response(&[(&next, "k2"), (&next, "k3")], 0));
+    let (request, _) = world.start("GET", GET_EXPERIMENT, &headers, true);
+    assert_eq!(world.status_of(request), Some(401), "although its decision is still cached");
 }

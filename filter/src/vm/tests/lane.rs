@@ -217,7 +217,6 @@ fn a_client_that_goes_leaves_its_question_behind() {
     let mut world = World::new();
     let lane = world.lane();
     let (request, _) = world.get(&experiment(1));
-    world.vm.on_done(request);
     world.vm.on_delete(request);
     let id = world.asked()[0].id;
     world.decide(lane, id, pb::Outcome::Allowed);

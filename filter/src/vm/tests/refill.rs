@@ -200,7 +200,6 @@ fn a_token_that_does_not_move_on_ends_the_asking() {
 fn a_client_that_left_while_a_page_was_fetched_is_not_answered() {
     let (mut world, request) = World::short_of_rows(Some("mlflow"));
     world.visible(&[2]);
-    world.vm.on_done(request);
     world.vm.on_delete(request);
     world.land(Some((200, page(&[3], None))));
     assert!(!world.resumed(request, Response));

@@ -213,7 +213,7 @@ fn a_burst_on_one_cold_key_asks_once_and_all_go_on() {
     let mut world = World::new();
     let requests: Vec<ContextId> = (0..20).map(|_| world.get(GET_EXPERIMENT).0).collect();
     assert_eq!(world.calls("Authorize"), 1);
-    world.vm.on_done(requests[0]);
+    world.vm.on_delete(requests[0]);
     assert!(world.host.0.cancelled.borrow().is_empty(), "others still wait");
     world.allow();
     assert!(!world.resumed(requests[0], Request));
@@ -226,7 +226,6 @@ fn a_burst_on_one_cold_key_asks_once_and_all_go_on() {
 fn a_client_that_leaves_alone_cancels_its_call() {
     let mut world = World::new();
     let (request, _) = world.get(GET_EXPERIMENT);
-    world.vm.on_done(request);
     world.vm.on_delete(request);
     let token = world.last_token();
     assert_eq!(*world.host.0.cancelled.borrow(), [token]);

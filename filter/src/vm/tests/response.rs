@@ -216,7 +216,7 @@ fn a_record_is_sent_even_if_the_client_has_left() {
     let mut world = World::new();
     let request = world.created();
     world.upstream(request, OK_JSON, r#"{"experiment_id":"42"}"#);
-    world.vm.on_done(request);
+    world.vm.on_delete(request);
     assert_eq!(world.calls("Record"), 1);
     assert!(world.host.0.cancelled.borrow().is_empty());
 }
