@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import requests
 from support.envoy import SHIPPED
-from support.gate import basic
+from support.gate import BUILT, basic
 from support.installed import Installed
 from support.reference import ADMIN, running_reference
 
@@ -244,13 +244,14 @@ class Asking:
         self.thread.join(timeout=60)
 
 
-def release(gate, directory):
-    """What `cargo xtask dist` leaves: a module of other bytes, the program, their checksums."""
+def release(directory):
+    """What `cargo xtask dist` leaves: the module, the program, their checksums. It is an upgrade
+    where the tests' gate is made of older parts; else only the module's bytes are others."""
     directory.mkdir()
-    module = Path(gate.ready["wasm"]).read_bytes()
     # A custom section at the end, as a linker might add it.
-    (directory / "mlgate_filter.wasm").write_bytes(module + b"\0\x06\x05build")
-    shutil.copy2(gate.ready["mlgate"], directory / "mlgate")
+    module = BUILT["filter"].read_bytes() + b"\0\x06\x05build"
+    (directory / "mlgate_filter.wasm").write_bytes(module)
+    shutil.copy2(BUILT["policy-server"], directory / "mlgate")
     files = ("mlgate", "mlgate_filter.wasm")
     digests = (hashlib.sha256((directory / name).read_bytes()).hexdigest() for name in files)
     sums = "".join(f"{digest}  {name}\n" for digest, name in zip(digests, files))
@@ -258,8 +259,8 @@ def release(gate, directory):
 
 
 @pytest.mark.parametrize("order", [("server", "filter"), ("filter", "server")], ids="-".join)
-def test_an_upgrade_and_the_way_back(gate, installed, order):
-    release(gate, installed.directory / "new")
+def test_an_upgrade_and_the_way_back(installed, order):
+    release(installed.directory / "new")
     place, pages = standing(installed), chapters("upgrade.md")
     place.run("mlgate grant alice experiment 0 READ")
     program = (installed.directory / "mlgate").stat().st_ino

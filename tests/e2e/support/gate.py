@@ -23,13 +23,19 @@ def xtask():
     return os.environ.get("MLGATE_TEST_XTASK", str(default))
 
 
-# Parts of another version, in the place of those that were built here: what is tested is whether
-# both sides of the contract go together, see policy-server/README.md.
-OTHER_PARTS = {
-    f"--{part}": os.path.abspath(file)
-    for part in ("policy-server", "filter")
+# What `cargo xtask test` has built, and in its place parts of another version: whether both sides of
+# the contract go together is tested with these, see policy-server/README.md.
+TARGET = Path(xtask()).parents[1]
+BUILT = {
+    "policy-server": TARGET / "debug" / "mlgate",
+    "filter": TARGET / "wasm32-wasip1" / "filter" / "mlgate_filter.wasm",
+}
+OTHERS = {
+    part: Path(file).absolute()
+    for part in BUILT
     if (file := os.environ.get(f"MLGATE_TEST_{part.upper().replace('-', '_')}"))
 }
+PARTS = BUILT | OTHERS
 
 
 def package(name):
@@ -48,7 +54,7 @@ class Demo:
     def __init__(self, data_dir, *options, environment=None):
         self.log = open(Path(data_dir).with_suffix(".log"), "w+b")
         command = [xtask(), "demo", "--no-build", "--profile", "dev", "--data-dir", str(data_dir)]
-        others = [word for option in OTHER_PARTS.items() for word in option]
+        others = [word for part, file in OTHERS.items() for word in (f"--{part}", str(file))]
         self.process = subprocess.Popen(
             [*command, *others, *map(str, options)],
             stdout=subprocess.PIPE,

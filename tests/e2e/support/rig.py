@@ -21,15 +21,13 @@ import yaml
 
 from .canaries import CANARIES, PASSWORD
 from .envoy import MODULE, SHIPPED, manager, running, stats
-from .gate import OTHER_PARTS, ROOT, accepts, basic, free_port, package, wait_until, xtask
+from .gate import PARTS, ROOT, accepts, basic, free_port, package, wait_until
 from .lanes import Lanes
 from .private_postgres import Postgres
 from .tokens import IdentityProvider
 from .wires import PostgresWire, Wire
 
-TARGET = Path(xtask()).parents[1]
-MLGATE = Path(OTHER_PARTS.get("--policy-server", TARGET / "debug" / "mlgate"))
-WASM = Path(OTHER_PARTS.get("--filter", TARGET / "wasm32-wasip1" / "filter" / "mlgate_filter.wasm"))
+MLGATE, WASM = PARTS["policy-server"], PARTS["filter"]
 ENVOY = package("envoy") / "_bin" / "envoy"
 
 WORKERS = 2
