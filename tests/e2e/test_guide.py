@@ -17,6 +17,7 @@ import requests
 from support.envoy import SHIPPED
 from support.gate import BUILT, basic
 from support.installed import Installed
+from support.private_postgres import PROGRAMS, Postgres
 from support.reference import ADMIN, running_reference
 
 GUIDE = SHIPPED / "guide"
@@ -95,13 +96,29 @@ def test_nobody_gets_in(place):
 
 def test_backup_and_restore(place):
     place.run("mlgate user create kept --generate")
-    page = GUIDE / "backup.md"
-    backup, restore = BLOCK.findall(page.read_text())
+    backup, restore = chapters("backup.md")["SQLite"]
     place.run(backup)
     place.run("mlgate user create lost --generate")
     listed = place.run(restore)
     assert "kept" in listed and "lost" not in listed
     assert (place.directory / "policy.bak").stat().st_mode & 0o777 == 0o600
+
+
+def test_backup_and_restore_on_postgres(gate, tmp_path):
+    backup, restore = chapters("backup.md")["Postgres"]
+    programs = f"{Path(gate.ready['mlgate']).parent}:{PROGRAMS}"
+    with contextlib.closing(Postgres()) as postgres:
+        postgres.query("create database mlgate")
+        store = f"postgresql://mlgate@127.0.0.1:{postgres.port}/mlgate?sslmode=disable"
+        place = Place(programs, tmp_path, MLGATE_STORE=store)
+        place.run("mlgate user create kept --generate; mlgate grant kept experiment 12 READ")
+        place.run(backup)
+        place.run("mlgate user create lost --generate; mlgate revoke kept experiment 12")
+        listed = place.run(restore)
+        assert "kept" in listed and "lost" not in listed
+        assert place.allows("kept read experiment 12")
+        assert place.run("mlgate user create another --generate"), "it can be written to"
+    assert (place.directory / "policy.dump").stat().st_mode & 0o777 == 0o600
 
 
 def test_renewing_keys(place):
@@ -232,8 +249,11 @@ class Asking:
         with requests.Session() as session:
             session.trust_env = False
             while not self.stop.wait(0.02):
-                answer = session.get(self.url, headers=self.headers, timeout=30)
-                self.answers[answer.status_code] += 1
+                try:
+                    answer = session.get(self.url, headers=self.headers, timeout=30).status_code
+                except requests.RequestException as error:
+                    answer = type(error).__name__
+                self.answers[answer] += 1
 
     def __enter__(self):
         self.thread.start()
