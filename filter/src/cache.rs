@@ -68,7 +68,7 @@ impl Cache {
         Self { config, prefix, mac: None, recognizer: Recognizer::default(), l1, watermarks }
     }
 
-    /// Adopts the process's secret, creating it if need be. Called again on every tick: of two
+    /// Adopts the process's secret, creating it if need be. Called again by the tick: of two
     /// workers that create it at once the later writer wins, and the other must notice.
     pub fn adopt_secret<H: Host>(&mut self, host: &H) {
         let key = format!("{}secret", self.prefix);

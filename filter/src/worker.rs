@@ -68,6 +68,9 @@ pub struct Question<'a, M> {
     pub not_after_ms: Option<u64>,
 }
 
+/// Between looks at what need not be exact, in ms: gauges, and the secret of the shared cache.
+const SWEEP_MS: u64 = 500;
+
 #[derive(Debug)]
 pub struct Worker {
     root: ContextId,
@@ -88,6 +91,8 @@ pub struct Worker {
     pub sees_bodies: bool,
     /// The headers of a held request were seen to have gone on: no buffer filter follows.
     pub leaks_headers: bool,
+    /// When the root last saw to what can wait for a few ticks.
+    swept_ms: Option<u64>,
     /// Allowed requests since the last one that was logged.
     unlogged: u32,
     lane: Lane,
@@ -118,6 +123,7 @@ impl Worker {
             config,
             sees_bodies: false,
             leaks_headers: false,
+            swept_ms: None,
             unlogged: 0,
             lane: Lane::new(),
             flights: Flights::default(),
@@ -129,14 +135,12 @@ impl Worker {
     ///
     /// Gives what a stream that was given up leaves behind.
     pub fn tick<H: Host>(&mut self, host: &H, now_ms: u64) -> Vec<Landed> {
-        self.cache.adopt_secret(host);
-        self.metrics.memory(host);
         let (watch, means) = self.means(host);
         watch.tick(means, now_ms);
         self.cache.watermarks.refresh(host, now_ms);
-        let heard_ms = self.cache.watermarks.heard_ms();
-        if heard_ms > 0 {
-            self.metrics.heard_age(host, now_ms.saturating_sub(heard_ms));
+        if self.swept_ms.is_none_or(|swept_ms| now_ms.abs_diff(swept_ms) >= SWEEP_MS) {
+            self.swept_ms = Some(now_ms);
+            self.sweep(host, now_ms);
         }
         let keys = self.cache.watermarks.keys();
         if keys != self.keys_seen {
@@ -144,6 +148,15 @@ impl Worker {
             self.read_keys(host);
         }
         self.mind_lane(host, now_ms)
+    }
+
+    fn sweep<H: Host>(&mut self, host: &H, now_ms: u64) {
+        self.cache.adopt_secret(host);
+        self.metrics.memory(host);
+        let heard_ms = self.cache.watermarks.heard_ms();
+        if heard_ms > 0 {
+            self.metrics.heard_age(host, now_ms.saturating_sub(heard_ms));
+        }
     }
 
     /// Whether this allowed request is one of those that are logged.
