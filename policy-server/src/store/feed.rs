@@ -1,18 +1,23 @@
 //! Noticing changes, also those of other processes.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant, SystemTime};
 
 use sqlx::postgres::PgListener;
 use tokio::sync::watch;
 
+use super::error::Result;
+use super::stamp::Stamp;
 use super::url::{DatabaseUrl, SqliteMode};
 use super::write::NOTIFY_CHANNEL;
 use super::{Shared, Store};
-use std::sync::{Arc, Weak};
 
-/// SQLite has nothing that wakes another process, and reading one row from its cache is cheap.
+/// SQLite has nothing that wakes another process, and looking at its files is cheap.
 const SQLITE_POLL: Duration = Duration::from_millis(25);
+
+/// The database itself is asked this often, whatever its files look like.
+const SQLITE_ASK: Duration = Duration::from_millis(250);
 
 /// The net below NOTIFY, and the measure of whether the database still answers.
 const POSTGRES_POLL: Duration = Duration::from_millis(250);
@@ -102,6 +107,7 @@ impl Store {
 async fn poll(shared: Weak<Shared>) {
     let mut listener = None;
     let mut listen_at = Instant::now();
+    let mut seen = Seen::default();
     loop {
         let Some(strong) = shared.upgrade() else { return };
         if listener.is_none() && Instant::now() >= listen_at {
@@ -109,7 +115,7 @@ async fn poll(shared: Weak<Shared>) {
             listen_at = Instant::now() + RELISTEN;
         }
         let asked = Instant::now();
-        match super::changes::current(&strong.pool).await {
+        match seen.revision(&strong, asked).await {
             Ok(revision) => strong.feed.confirm(revision, asked),
             Err(error) => tracing::warn!(%error, "can not read the store's revision"),
         }
@@ -121,6 +127,30 @@ async fn poll(shared: Weak<Shared>) {
         if !pause_or_notified(&mut listener, pause).await {
             listener = None;
         }
+    }
+}
+
+/// What a SQLite file had to say when it was last asked.
+#[derive(Default)]
+struct Seen(Option<(Stamp, Instant, u64)>);
+
+impl Seen {
+    /// The store's newest revision; asks only where it may have changed.
+    async fn revision(&mut self, shared: &Shared, now: Instant) -> Result<u64> {
+        // Before the question: what is committed after it changes the next stamp.
+        let before = SystemTime::now();
+        let stamp = shared.url.sqlite_path().and_then(Stamp::read);
+        if let Some((known, asked, revision)) = &self.0
+            && stamp.as_ref() == Some(known)
+            && now.duration_since(*asked) < SQLITE_ASK
+        {
+            return Ok(*revision);
+        }
+        let settled = stamp.filter(|stamp| stamp.is_settled(before));
+        self.0 = None;
+        let revision = super::changes::current(&shared.pool).await?;
+        self.0 = settled.map(|stamp| (stamp, now, revision));
+        Ok(revision)
     }
 }
 

@@ -23,6 +23,7 @@ mod roles;
 mod rows;
 pub mod scope;
 mod settings;
+mod stamp;
 mod tokens;
 mod url;
 mod users;
