@@ -159,8 +159,14 @@ impl Throttle {
     pub fn succeeded(&self, user: &str, network: Option<Network>) {
         let Some(network) = network else { return };
         let user = self.hash(user);
-        self.buckets.invalidate(&Key::UserAndAddress(user, network));
-        self.familiar.insert((user, network), ());
+        let key = Key::UserAndAddress(user, network);
+        // Nearly always there is nothing to do, and to look costs less than to write.
+        if self.buckets.contains_key(&key) {
+            self.buckets.invalidate(&key);
+        }
+        if self.familiar.get(&(user, network)).is_none() {
+            self.familiar.insert((user, network), ());
+        }
     }
 
     fn keys(

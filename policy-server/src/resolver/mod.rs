@@ -15,6 +15,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use moka::future::Cache;
 
 pub use artifact::{ArtifactSource, Within, is_below, parse_artifact_uri};
@@ -201,21 +203,33 @@ impl Resolver {
         if let Some(places) = known {
             return Ok(places);
         }
+        if self.is_batched(reference.kind) {
+            let places = Places::from(self.look_up(reference, workspace).await?);
+            if !places.is_empty() {
+                cache.insert(key, Arc::clone(&places)).await;
+            }
+            return Ok(places);
+        }
         let lookup = async {
-            let places = self.within_time(self.look_up(reference, workspace)).await;
-            match places {
+            match self.look_up(reference, workspace).await {
                 Ok(places) if places.is_empty() => Err(NotFound::Absent),
                 Ok(places) => Ok(Places::from(places)),
                 Err(error) => Err(NotFound::Failed(error)),
             }
         };
-        match cache.try_get_with(key, lookup).await {
+        match Box::pin(cache.try_get_with(key, lookup)).await {
             Ok(places) => Ok(places),
             Err(not_found) => match &*not_found {
                 NotFound::Absent => Ok(Places::from(Vec::new())),
                 NotFound::Failed(error) => Err(error.clone()),
             },
         }
+    }
+
+    /// Whether many who ask at once share a statement anyway, so that nobody need wait for
+    /// another's lookup of the same.
+    fn is_batched(&self, kind: ReferenceKind) -> bool {
+        kind == ReferenceKind::RunId && matches!(self.backend, Backend::Database(_))
     }
 
     /// The workspace of an experiment; `None` when there is no such experiment, or the REST API is
@@ -252,6 +266,9 @@ impl Resolver {
     /// As for [`Resolver::locate`].
     pub async fn model_kind(&self, name: &str, workspace: &str) -> Result<ModelKind, LookupError> {
         let key = (workspace.to_owned(), name.to_owned());
+        if let Some(known) = self.models.get(&key).await {
+            return Ok(known);
+        }
         let lookup = async {
             let found = self.within_time(async {
                 match &self.backend {
@@ -263,7 +280,7 @@ impl Resolver {
             // Absence is not cached: clients ask for a prompt and, without one, make it.
             found.await.map_err(NotFound::Failed)?.ok_or(NotFound::Absent)
         };
-        match self.models.try_get_with(key, lookup).await {
+        match Box::pin(self.models.try_get_with(key, lookup)).await {
             Ok(kind) => Ok(kind),
             Err(not_found) => match &*not_found {
                 NotFound::Absent => Ok(ModelKind::Model),
@@ -379,16 +396,20 @@ impl Resolver {
         .await
     }
 
-    async fn look_up(
-        &self,
-        reference: &Reference,
-        workspace: &str,
-    ) -> Result<Vec<Place>, LookupError> {
-        match &self.backend {
-            Backend::Database(database) => database.locate(reference, workspace).await,
-            Backend::Rest(rest) => rest.locate(reference, workspace).await,
-            Backend::None => Err(LookupError::Unconfigured),
-        }
+    /// Boxed: it is large, and most references are in memory.
+    fn look_up<'a>(
+        &'a self,
+        reference: &'a Reference,
+        workspace: &'a str,
+    ) -> BoxFuture<'a, Result<Vec<Place>, LookupError>> {
+        self.within_time(async move {
+            match &self.backend {
+                Backend::Database(database) => database.locate(reference, workspace).await,
+                Backend::Rest(rest) => rest.locate(reference, workspace).await,
+                Backend::None => Err(LookupError::Unconfigured),
+            }
+        })
+        .boxed()
     }
 
     async fn within_time<T>(

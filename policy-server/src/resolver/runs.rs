@@ -15,8 +15,7 @@ use tokio::sync::{OnceCell, mpsc, oneshot};
 
 use super::database::{NAME, unavailable};
 use super::schema::Schema;
-use super::statement::runs;
-use super::{LookupError, Place};
+use super::{LookupError, Place, statement};
 
 /// Runs in one statement. A power of two: few lengths, so that few statements are prepared.
 const MOST: usize = 32;
@@ -63,6 +62,7 @@ impl Runs {
 
 async fn answer_all(pool: AnyPool, mut asks: mpsc::Receiver<Ask>) {
     let mut held = None;
+    let mut statements = Statements::default();
     loop {
         let first = match tokio::time::timeout(IDLE, asks.recv()).await {
             Ok(first) => first,
@@ -80,7 +80,7 @@ async fn answer_all(pool: AnyPool, mut asks: mpsc::Receiver<Ask>) {
         }
         // Who has stopped waiting need not be asked for.
         batch.retain(|ask| !ask.answer.is_closed());
-        let found = find(&pool, &mut held, &batch).await;
+        let found = find(&pool, &mut held, &mut statements, &batch).await;
         for ask in batch {
             let answer = match &found {
                 Ok(found) => Ok(found.get(&ask.id).cloned().unwrap_or_default()),
@@ -92,6 +92,29 @@ async fn answer_all(pool: AnyPool, mut asks: mpsc::Receiver<Ask>) {
     }
 }
 
+/// The statements for one schema, as texts.
+#[derive(Default)]
+struct Statements {
+    schema: Option<Arc<Schema>>,
+    /// By the logarithm of how many runs they are for.
+    texts: [Option<Arc<str>>; MOST.trailing_zeros() as usize + 1],
+}
+
+impl Statements {
+    /// For so many runs or some more; `None` where the schema has no runs.
+    fn of_length(&mut self, schema: &Arc<Schema>, runs: usize) -> Option<Arc<str>> {
+        if !self.schema.as_ref().is_some_and(|known| Arc::ptr_eq(known, schema)) {
+            *self = Self { schema: Some(Arc::clone(schema)), ..Self::default() };
+        }
+        let slots = runs.next_power_of_two();
+        let text = self.texts.get_mut(slots.trailing_zeros() as usize)?;
+        if text.is_none() {
+            *text = statement::runs(schema, slots).map(Arc::from);
+        }
+        text.clone()
+    }
+}
+
 type Found = HashMap<String, Vec<Place>>;
 
 /// Asks on the connection that is held; if that fails, on a new one: the database may have been
@@ -99,13 +122,17 @@ type Found = HashMap<String, Vec<Place>>;
 async fn find(
     pool: &AnyPool,
     held: &mut Option<PoolConnection<Any>>,
+    statements: &mut Statements,
     batch: &[Ask],
 ) -> Result<Found, LookupError> {
     let Some(first) = batch.first() else { return Ok(Found::new()) };
     let ids: Vec<&str> = batch.iter().map(|ask| ask.id.as_str()).collect();
+    let Some(sql) = statements.of_length(&first.schema, ids.len()) else {
+        return Ok(Found::new());
+    };
     let was_held = held.is_some();
-    match within(PATIENCE, select(pool, held, &first.schema, &ids)).await {
-        Err(_) if was_held => within(PATIENCE, select(pool, held, &first.schema, &ids)).await,
+    match within(PATIENCE, select(pool, held, &sql, &ids)).await {
+        Err(_) if was_held => within(PATIENCE, select(pool, held, &sql, &ids)).await,
         answer => answer,
     }
 }
@@ -123,7 +150,7 @@ async fn within<T>(
 async fn select(
     pool: &AnyPool,
     held: &mut Option<PoolConnection<Any>>,
-    schema: &Schema,
+    sql: &Arc<str>,
     ids: &[&str],
 ) -> Result<Found, LookupError> {
     let connection = match held.take() {
@@ -133,8 +160,7 @@ async fn select(
     let mut connection = CloseOnDrop(Some(connection));
     let Some(open) = connection.0.as_mut() else { return Err(failed("it is not connected")) };
     let slots = ids.len().next_power_of_two();
-    let Some(sql) = runs(schema, slots) else { return Ok(Found::new()) };
-    let mut query = sqlx::query(AssertSqlSafe(sql));
+    let mut query = sqlx::query(AssertSqlSafe(Arc::clone(sql)));
     let filler = ids.last().copied().unwrap_or_default();
     for id in ids.iter().copied().chain(std::iter::repeat(filler)).take(slots) {
         query = query.bind(id);

@@ -189,11 +189,13 @@ impl Authenticator {
                         let _ = self.attempt(username, network)?;
                         false
                     }
-                    Remembered::Unknown => self.verify(username, hash, password, network).await?,
+                    Remembered::Unknown => {
+                        Box::pin(self.verify(username, hash, password, network)).await?
+                    }
                 }
             }
             None => {
-                self.verify_nothing(username, password, network).await?;
+                Box::pin(self.verify_nothing(username, password, network)).await?;
                 false
             }
         };
@@ -295,7 +297,8 @@ impl Authenticator {
         if principal.user.is_none() || principal.disabled() {
             return Err(wrong(depends_on));
         }
-        if let Err(error) = self.snapshots.store().touch_token(&found, now_millis()).await {
+        let touched = self.snapshots.store().touch_token(&found, now_millis());
+        if let Err(error) = Box::pin(touched).await {
             tracing::debug!(%error, "cannot note the use of a token");
         }
         Ok(Authenticated {
@@ -347,7 +350,7 @@ impl Authenticator {
                 return Err(Failure::Unknown { username: username.to_owned() });
             }
             (None, FirstLogin::Provision) => {
-                self.provision(identity).await?;
+                Box::pin(self.provision(identity)).await?;
                 principal = self.snapshots.principal(username, &identity.groups).await?;
             }
         }

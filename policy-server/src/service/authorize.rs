@@ -150,7 +150,10 @@ impl Decider {
         response.reason = decision.reason.as_str().to_owned();
         response.outcome = outcome(&decision).into();
         if decision.allowed {
-            response.scopes = scopes(&request.scopes, &mut translation, &situation).await?;
+            if !request.scopes.is_empty() {
+                let scopes = scopes(&request.scopes, &mut translation, &situation);
+                response.scopes = Box::pin(scopes).await?;
+            }
             response.denied_tiers = situation.denied_tiers();
         }
         self.set_reuse(response, &who, translation.reuse());
@@ -161,7 +164,7 @@ impl Decider {
                 groups: claimed_groups(request.subject.as_ref()),
                 workspace: workspace.to_owned(),
             };
-            match self.note(&author, &request.intents).await? {
+            match Box::pin(self.note(&author, &request.intents)).await? {
                 Noted::Intents(id) => response.intent_id = id,
                 Noted::NameHasGrants => {
                     response.outcome = pb::Outcome::Denied.into();
@@ -184,10 +187,11 @@ impl Decider {
         match named {
             "" | DEFAULT_WORKSPACE => Ok(DEFAULT_WORKSPACE),
             _ if !settings.workspaces => Err(Interruption::BadWorkspace),
-            _ if self.resolver.workspace_exists(named).await.map_err(Unresolved::Lookup)? => {
-                Ok(named)
-            }
-            _ => Err(Interruption::BadWorkspace),
+            _ => match Box::pin(self.resolver.workspace_exists(named)).await {
+                Ok(true) => Ok(named),
+                Ok(false) => Err(Interruption::BadWorkspace),
+                Err(error) => Err(Unresolved::Lookup(error).into()),
+            },
         }
     }
 

@@ -112,8 +112,8 @@ impl<'a> Translation<'a> {
             Some(C::Self_(username)) => {
                 Ok(Check::Fact(Fact::Myself, !username.is_empty() && username == self.username))
             }
-            Some(C::Owned(reference)) => self.owned(reference).await,
-            Some(C::Assigned(reference)) => self.assigned(reference).await,
+            Some(C::Owned(reference)) => Box::pin(self.owned(reference)).await,
+            Some(C::Assigned(reference)) => Box::pin(self.assigned(reference)).await,
             Some(C::Absent(reference)) => {
                 // What nobody can say is there may be.
                 let found = self.places(&self.reference(reference)?).await?;
@@ -127,7 +127,7 @@ impl<'a> Translation<'a> {
                 let found = found.is_some_and(|places| !places.is_empty());
                 Ok(Check::Fact(Fact::Present, found))
             }
-            Some(C::Nameable(naming)) => self.nameable(naming).await,
+            Some(C::Nameable(naming)) => Box::pin(self.nameable(naming)).await,
             Some(C::AnyOf(items)) => Ok(Check::AnyOf(self.parts(items, depth).await?)),
             Some(C::AllOf(items)) => Ok(Check::AllOf(self.parts(items, depth).await?)),
         }
@@ -231,7 +231,7 @@ impl<'a> Translation<'a> {
             return self.rungs(rungs, explicit_only, None).await;
         };
         if reference.kind == pb::ReferenceKind::ArtifactUri {
-            return self.artifact(rungs, &reference).await;
+            return Box::pin(self.artifact(rungs, &reference)).await;
         }
         if self.super_admin {
             return self.rungs(rungs, explicit_only, None).await;
@@ -343,8 +343,8 @@ impl<'a> Translation<'a> {
                 return Err(Unresolved::Malformed("an experiment id is not canonical"));
             }
             if self.workspaces && !self.super_admin {
-                let workspace =
-                    self.resolver.experiment_workspace(experiment, self.workspace).await?;
+                let workspace = self.resolver.experiment_workspace(experiment, self.workspace);
+                let workspace = Box::pin(workspace).await?;
                 if !self.is_here(workspace.as_deref()) {
                     self.limit_reuse(Duration::ZERO);
                     return Ok(None);

@@ -117,7 +117,9 @@ impl Desk {
         peer: Peer,
         request: &pb::AuthorizeRequest,
     ) -> Result<pb::AuthorizeResponse, Status> {
-        let answer = self.metrics.call("Authorize", self.decider.authorize(request));
+        // Boxed: it is large, and whoever awaits it in a future of their own moves it.
+        let answer = Box::pin(self.decider.authorize(request));
+        let answer = self.metrics.call("Authorize", answer);
         let answer = self.traces.call("Authorize", request.info.as_ref(), answer, decided);
         let mut response = answer.await?;
         peer.adapt(&mut response);

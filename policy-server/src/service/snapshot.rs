@@ -188,7 +188,7 @@ impl Snapshots {
             return Ok(Standpoint { revision: applied, age: at.elapsed() });
         }
         let asked = Instant::now();
-        let applied = self.catch_up().await?;
+        let applied = Box::pin(self.catch_up()).await?;
         if applied < revision {
             return Err(StoreError::Unavailable(sqlx::Error::Protocol(format!(
                 "the store is at revision {applied}, but {revision} was asked for"
@@ -250,6 +250,15 @@ impl Snapshots {
             self.principals.invalidate(&key).await;
         }
         self.reuse.count(false);
+        Box::pin(self.read_again(key, username, groups)).await
+    }
+
+    async fn read_again(
+        &self,
+        key: PrincipalKey,
+        username: &str,
+        groups: &[String],
+    ) -> Result<Arc<PrincipalSnapshot>, StoreError> {
         let read = self.read_principal(username, groups);
         let snapshot = self.principals.try_get_with(key.clone(), read).await.map_err(again)?;
         if self.history().holds(snapshot.revision, &snapshot.scopes) {
@@ -334,6 +343,10 @@ impl Snapshots {
         {
             return Ok(known);
         }
+        Box::pin(self.read_settings()).await
+    }
+
+    async fn read_settings(&self) -> Result<SettingsSnapshot, StoreError> {
         let revision = self.applied();
         let settings = self.store.settings().await?;
         let reserved = self.store.reserved_prefixes().await?;
