@@ -129,14 +129,15 @@ fn programs(interrupt: &Interrupt, built: bool) -> Result<Programs> {
     let target = workspace::target();
     let programs = |parts| Programs {
         parts,
-        bench: target.join("release/mlgate-bench"),
+        bench: target.join("dist/mlgate-bench"),
         noop: target.join(compile::WASM).join("filter/mlgate_bench_noop.wasm"),
     };
     if built {
-        return Ok(programs(Parts::built(Profile::Release)));
+        return Ok(programs(Parts::built(Profile::Dist)));
     }
-    let parts = compile::parts(interrupt, Profile::Release)?;
-    compile::build(interrupt, "load generator", &["-p", "mlgate-bench", "--release"])?;
+    let parts = compile::parts(interrupt, Profile::Dist)?;
+    let bench = ["-p", "mlgate-bench", "--profile", "dist"];
+    compile::build(interrupt, "load generator", &bench)?;
     let wasm = ["-p", "mlgate-bench-noop", "--profile", "filter", "--target", compile::WASM];
     compile::build(interrupt, "no-op filter", &wasm)?;
     Ok(programs(parts))

@@ -23,6 +23,8 @@ pub enum Profile {
     Release,
     /// Shares its dependencies with `cargo test`.
     Dev,
+    /// Optimised as it is released.
+    Dist,
 }
 
 impl Parts {
@@ -32,6 +34,7 @@ impl Parts {
         let directory = match profile {
             Profile::Release => "release",
             Profile::Dev => "debug",
+            Profile::Dist => "dist",
         };
         Self {
             mlgate: target.join(directory).join("mlgate"),
@@ -63,6 +66,7 @@ pub fn parts(interrupt: &Interrupt, profile: Profile) -> Result<Parts> {
     let server: &[_] = match profile {
         Profile::Release => &["-p", "mlgate-policy-server", "--release"],
         Profile::Dev => &["-p", "mlgate-policy-server"],
+        Profile::Dist => &["-p", "mlgate-policy-server", "--profile", "dist"],
     };
     build(interrupt, "policy server", server)?;
     add_target(interrupt, WASM)?;
