@@ -1,4 +1,4 @@
-"""Writes the seeds of the fuzz targets `otlp` and `credential`.
+"""Writes the seeds of the fuzz targets `otlp`, `credential` and `forwarded`.
 
     python filter/fuzz/seeds.py
 
@@ -197,8 +197,86 @@ def credential():
     yield "jwt-five-parts", token(header, CLAIMS) + b".x.y"
 
 
+OBJECT_ID = "http://schemas.microsoft.com/identity/claims/objectidentifier"
+PRINCIPAL = "X-MS-CLIENT-PRINCIPAL"
+
+
+def block(*headers):
+    """A line for each header, as the target and the test read them."""
+    encode = lambda text: text if isinstance(text, bytes) else text.encode()  # noqa: E731
+    return b"\n".join(encode(name) + b": " + encode(value) for name, value in headers)
+
+
+def principal(*claims, provider="aad", **others):
+    listed = [{"typ": kind, "val": value} for kind, value in claims]
+    document = {"auth_typ": provider, "claims": listed, "name_typ": "name", "role_typ": "roles"}
+    return json.dumps(document | others)
+
+
+def easy_auth(document, *headers):
+    text = document if isinstance(document, bytes) else document.encode()
+    return block((PRINCIPAL, base64.b64encode(text)), *headers)
+
+
+def forwarded():
+    ana = (("preferred_username", "ana@corp.example"), (OBJECT_ID, "o1"))
+    person = principal(*ana, ("groups", "g2"), ("groups", "g1"), ("roles", "Trainer, and more"))
+    also = (
+        ("X-MS-CLIENT-PRINCIPAL-NAME", "ana@corp.example"), ("X-MS-CLIENT-PRINCIPAL-ID", "o1"),
+        ("X-MS-CLIENT-PRINCIPAL-IDP", "aad"), ("X-MS-TOKEN-AAD-ID-TOKEN", "e30.e30.e30"),
+    )  # fmt: skip
+    yield "good-easyauth-person", easy_auth(person, *also)
+    yield "good-easyauth-robot", easy_auth(principal((OBJECT_ID, "o2"), ("roles", "Trainer")))
+    yield "good-easyauth-lower-case", easy_auth(person).replace(b"X-MS-CLIENT", b"x-ms-client")
+    yield "good-easyauth-escaped", easy_auth(person.replace("typ", "\\u0074yp"))
+    # The same for mutations, which do not get through base64.
+    yield "seed-json-person", block((PRINCIPAL, person), *also)
+    yield "seed-json-foreign", block((PRINCIPAL, principal(("preferred_username", "corp:ana"))))
+    yield "seed-json-overage", block((PRINCIPAL, principal(*ana, ("_claim_names", '{"groups":"s"}'))))
+    for name, document in {
+        "other-provider": principal(*ana, provider="google"),
+        "no-provider": json.dumps({"claims": []}),
+        "nobody": principal(("email", "ana@corp.example")),
+        "two-names": principal(*ana, ("preferred_username", "root")),
+        "foreign-prefix": principal(("preferred_username", "corp:ana")),
+        "padded-name": principal(("preferred_username", " ana")),
+        "control": principal(("preferred_username", "ana\n")),
+        "overage": principal(*ana, ("_claim_names", '{"groups":"s"}')),
+        "overage-odd": principal(*ana, ("_claim_names", "groups")),
+        "hasgroups": principal(*ana, ("hasgroups", "true")),
+        "number": json.dumps({"auth_typ": "aad", "claims": [{"typ": "preferred_username", "val": 1}]}),
+        "claims-object": json.dumps({"auth_typ": "aad", "claims": {"preferred_username": "ana"}}),
+        "key-twice": person[:-1] + ',"claims":[{"typ":"preferred_username","val":"root"}]}',
+        "utf-16": person.encode("utf-16"),
+        "bom": b"\xef\xbb\xbf" + person.encode(),
+        "deep": '{"auth_typ":"aad","claims":' + "[" * 200 + "]" * 200 + "}",
+        "cut": person[:-2],
+        "empty": "",
+    }.items():
+        yield f"bad-easyauth-{name}", easy_auth(document)
+    yield "bad-easyauth-twice", easy_auth(person) + b"\n" + easy_auth(person)
+    yield "bad-easyauth-twin", easy_auth(person, ("X_MS_CLIENT_PRINCIPAL_NAME", "root"))
+    yield "bad-easyauth-name-alone", block(*also)
+    yield "bad-easyauth-idp-differs", easy_auth(person, ("X-MS-CLIENT-PRINCIPAL-IDP", "google"))
+    yield "bad-easyauth-url-alphabet", block((PRINCIPAL, base64.urlsafe_b64encode(b'{"a":"\xff\xfe?>"}')))
+    yield "bad-easyauth-unpadded", easy_auth(person + " ").rstrip(b"=")[:-1]
+    for kind, prefix in {"authrequest": "X-Auth-Request-", "forwarded": "X-Forwarded-"}.items():
+        user, preferred = prefix + "User", prefix + "Preferred-Username"
+        groups, email = prefix + "Groups", prefix + "Email"
+        yield f"good-{kind}-user", block((user, "u1"), (email, "u1@corp.example"))
+        yield f"good-{kind}-groups", block((user, "u1"), (preferred, "ana"), (groups, "a, b,,c"))
+        yield f"good-{kind}-utf-8", block((user, "zoë"), ("X-Forwarded-For", "192.0.2.1, 10.0.0.1"))
+        yield f"bad-{kind}-two-names", block((user, "u1,root"))
+        yield f"bad-{kind}-twice", block((user, "u1"), (user.lower(), "u1"))
+        yield f"bad-{kind}-twin", block((user, "u1"), (user.replace("-", "_"), "u1"))
+        yield f"bad-{kind}-groups-alone", block((groups, "admins"))
+        yield f"bad-{kind}-foreign", block((user, "corp:ana"))
+        yield f"bad-{kind}-bytes", block((user, b"\xff\xfe"))
+        yield f"bad-{kind}-long", block((user, "u" * 1025))
+
+
 def main():
-    for target, seeds in (("otlp", otlp()), ("credential", credential())):
+    for target, seeds in (("otlp", otlp()), ("credential", credential()), ("forwarded", forwarded())):
         for name, content in seeds:
             (CORPUS / target / name).write_bytes(content)
 

@@ -3,7 +3,10 @@
 
 use std::path::{Path, PathBuf};
 
-use mlgate_filter::authn::{self, Credential};
+use mlgate_filter::authn::apart::Prefixes;
+use mlgate_filter::authn::{self, Credential, forwarded};
+use mlgate_filter::config::Config;
+use mlgate_filter::headers::Headers;
 use mlgate_filter::surface::coding;
 use mlgate_filter::surface::headers::RequestHeaders;
 use mlgate_filter::surface::otlp;
@@ -73,5 +76,58 @@ fn good_credentials_are_read_and_bad_ones_refused() {
     }
     for (name, header) in seeds("credential", "bad-") {
         assert!(authn::read(Some(&header)).is_err(), "{name}");
+    }
+}
+
+/// Whom a block of headers names, where `kind` is what the proxy in front writes.
+fn named(kind: &str, block: &[u8]) -> Option<String> {
+    let headers = match kind {
+        "easyauth" => serde_json::json!("easy_auth"),
+        "authrequest" => serde_json::json!("auth_request"),
+        _ => serde_json::json!("forwarded"),
+    };
+    let mut settings = serde_json::json!({
+        "name": "proxy", "headers": headers, "trusted": {"addresses": ["10.0.0.0/8"]},
+        "groups_claim": "groups",
+    });
+    if kind == "easyauth" {
+        settings["identity_providers"] = serde_json::json!(["aad"]);
+    }
+    let issuer = serde_json::json!({
+        "name": "corp", "issuer": "https://i", "audiences": ["m"], "algorithms": ["ES256"],
+        "username_prefix": "corp:",
+    });
+    let json = serde_json::json!({
+        "policy": {"cluster": "p"}, "jwt": {"issuers": [issuer]}, "forwarded_identity": settings,
+    });
+    let config = Config::parse(json.to_string().as_bytes()).unwrap();
+    let headers: Headers = block
+        .split(|byte| *byte == b'\n')
+        .map(|line| {
+            let colon = line.iter().position(|byte| *byte == b':').unwrap();
+            (&line[..colon], line[colon + 1..].trim_ascii())
+        })
+        .collect();
+    let settings = config.forwarded_identity.as_ref().unwrap();
+    let said = forwarded::said(settings, &Prefixes::of(&config), &headers, 1_767_225_600);
+    said.ok().map(|identity| identity.username)
+}
+
+#[test]
+fn identities_of_proxies_in_front_name_one_person_or_nobody() {
+    for (name, block) in seeds("forwarded", "good-") {
+        let kind = name.split('-').nth(1).unwrap();
+        let expected = match name.as_str() {
+            "good-easyauth-robot" => "o2",
+            name if name.starts_with("good-easyauth") => "ana@corp.example",
+            name if name.ends_with("-groups") => "ana",
+            name if name.ends_with("-user") => "u1",
+            _ => "zoë",
+        };
+        assert_eq!(named(kind, &block).as_deref(), Some(expected), "{name}");
+    }
+    for (name, block) in seeds("forwarded", "bad-") {
+        let kind = name.split('-').nth(1).unwrap();
+        assert_eq!(named(kind, &block), None, "{name}");
     }
 }

@@ -48,6 +48,16 @@ pub fn read<H: Host>(
     if hop(&config.trusted, host, headers) == Hop::Untrusted {
         return Ok(Forwarded::Ignored);
     }
+    said(config, prefixes, headers, host.now_ms() / 1000).map(Forwarded::Identity)
+}
+
+/// Who the headers say it is, at a time in s since the epoch; whoever has sent them.
+pub fn said(
+    config: &ForwardedIdentity,
+    prefixes: &Prefixes,
+    headers: &Headers,
+    now: u64,
+) -> Result<pb::VerifiedIdentity, Unauthenticated> {
     refuse_twins(headers, config.headers)?;
     let claims = match config.headers {
         IdentityHeaders::EasyAuth => easy_auth(config, headers)?,
@@ -57,13 +67,12 @@ pub fn read<H: Host>(
     if !claims::has_required(&claims, &naming) {
         return refuse("forwarded_required_claim");
     }
-    let now = host.now_ms() / 1000;
     let window = (now / WINDOW_SECONDS).saturating_add(2).saturating_mul(WINDOW_SECONDS);
     let mut identity = identity(&claims, &naming).map_err(claims::ClaimError::of_proxy)?;
     identity.issuer.clone_from(&config.name);
     identity.expires_at = i64::try_from(window).unwrap_or(0);
     prefixes.keep_apart(&naming, &mut identity).map_err(claims::ClaimError::of_proxy)?;
-    Ok(Forwarded::Identity(identity))
+    Ok(identity)
 }
 
 fn identity(
