@@ -24,6 +24,7 @@ pub mod catalogue;
 pub mod config;
 mod flights;
 pub mod gate;
+mod guessing;
 pub mod headers;
 pub mod host;
 mod lane;

@@ -8,6 +8,14 @@ use std::hash::Hasher;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Mark(u128);
 
+impl Mark {
+    /// One of so many places, each as likely as the others.
+    pub fn place(self, places: usize) -> usize {
+        let head = self.0.to_le_bytes().first_chunk().map_or(0, |head| u32::from_le_bytes(*head));
+        usize::try_from(head).ok().and_then(|head| head.checked_rem(places)).unwrap_or_default()
+    }
+}
+
 /// Marks bytes under a key of this worker's own, drawn at random and never written anywhere.
 ///
 /// SipHash-2-4 is a MAC: who does not know the key can neither make two inputs meet nor try

@@ -12,6 +12,7 @@ use crate::config::{Config, ConfigError};
 use crate::contract as pb;
 use crate::flights::Flights;
 use crate::gate::Familiar;
+use crate::guessing::Guessing;
 use crate::host::{ContextId, Host, Token};
 use crate::lane::Lane;
 use crate::metrics::Metrics;
@@ -82,6 +83,7 @@ pub struct Worker {
     pub issuers: Issuers,
     pub familiar: Familiar,
     pub metrics: Metrics,
+    pub guessing: Guessing,
     watch: Watch,
     /// Of every key in shared data.
     prefix: String,
@@ -119,6 +121,7 @@ impl Worker {
             issuers: Issuers::new(&config)?,
             familiar: Familiar::default(),
             metrics: Metrics::define(host),
+            guessing: Guessing::default(),
             surface,
             config,
             sees_bodies: false,

@@ -19,6 +19,9 @@ impl Gate {
         who: pb::Subject,
         body: Vec<u8>,
     ) -> Step {
+        if let Some(step) = self.held_off(worker, host, Some(&who)) {
+            return step;
+        }
         let need = administration.body_need();
         let pairs = administration.query.iter();
         let request = pb::AdministerRequest {
@@ -40,7 +43,8 @@ impl Gate {
             not_after_ms: None,
         };
         let asked = worker.ask(host, self.id, &question);
-        self.wait(worker, host, asked, need, What::Administration)
+        let who = Box::new(request.subject.unwrap_or_default());
+        self.wait(worker, host, asked, need, What::Administration(who))
     }
 
     /// The policy server's own answer to a call of the administration API.

@@ -6,6 +6,7 @@ use super::plan::Response;
 use super::{GRACE_MS, Gate, Permit, State, Step, head};
 use crate::cache::{Found, Layer};
 use crate::contract as pb;
+use crate::guessing::client_address;
 use crate::host::{Flow, Host, HostError};
 use crate::metrics::Count;
 use crate::operation::{BodyNeed, Forward, Operation};
@@ -27,13 +28,24 @@ pub struct Pending {
 
 pub(super) enum What {
     Decision(Box<Decision>),
-    Administration,
+    Administration(Box<pb::Subject>),
     Keys(Box<Unidentified>),
+}
+
+impl What {
+    /// Who asks for it, where that is in question.
+    fn who(&self) -> Option<&pb::Subject> {
+        match self {
+            Self::Decision(decision) => Some(&decision.who),
+            Self::Administration(who) => Some(who),
+            Self::Keys(_) => None,
+        }
+    }
 }
 
 pub(super) struct Decision {
     operation: Operation,
-    groups: Vec<String>,
+    who: pb::Subject,
     need: BodyNeed,
 }
 
@@ -71,6 +83,9 @@ impl Gate {
                 Found::Nothing(key) => key,
             },
         };
+        if let Some(step) = self.held_off(worker, host, request.subject.as_ref()) {
+            return step;
+        }
         worker.metrics.count(host, Count::Miss);
         request.intents = intents;
         request.min_revision = worker.cache.watermarks.revision();
@@ -82,9 +97,24 @@ impl Gate {
             not_after_ms: request.subject.as_ref().and_then(policy_client::credential_expiry_ms),
         };
         let asked = worker.ask(host, self.id, &question);
-        let groups = request.subject.as_ref().map_or(&[][..], policy_client::groups).to_vec();
-        let decision = Box::new(Decision { operation, groups, need });
+        let who = request.subject.unwrap_or_default();
+        let decision = Box::new(Decision { operation, who, need });
         self.wait(worker, host, asked, need, What::Decision(decision))
+    }
+
+    /// Refuses what the policy server has just refused for too many failures.
+    #[inline(never)]
+    pub(super) fn held_off<H: Host>(
+        &mut self,
+        worker: &mut Worker,
+        host: &H,
+        who: Option<&pb::Subject>,
+    ) -> Option<Step> {
+        let refused = worker.guessing.refuses(host, who?)?;
+        worker.metrics.count(host, Count::HeldOff);
+        self.source = Source::Held(refused.stands_for);
+        let answer = worker.replies.throttled(refused.retry_after_ms, "too_many_failures");
+        Some(self.refused(worker, host, answer))
     }
 
     pub(super) fn wait<H: Host>(
@@ -121,15 +151,19 @@ impl Gate {
             return;
         };
         self.deadline_ms = None;
+        if let Some(who) = pending.what.who() {
+            worker.guessing.heard(host, who, answered);
+        }
         let step = match (pending.what, answered) {
             (What::Keys(waited), _) => self.identified(worker, host, *waited),
             (What::Decision(decision), Answered::Authorized(answer)) => {
-                let Decision { mut operation, groups, need } = *decision;
+                let Decision { mut operation, who, need } = *decision;
                 self.source = Source::PolicyServer;
                 let forward = std::mem::take(&mut operation.forward);
-                self.conclude(worker, host, &operation, forward, &groups, need, answer)
+                let groups = policy_client::groups(&who);
+                self.conclude(worker, host, &operation, forward, groups, need, answer)
             }
-            (What::Administration, Answered::Administered(answer)) => {
+            (What::Administration(_), Answered::Administered(answer)) => {
                 Step::Answer(self.administered(worker, host, answer))
             }
             _ => {
@@ -200,13 +234,11 @@ impl Gate {
     }
 
     pub(super) fn info<H: Host>(&self, host: &H) -> pb::RequestInfo {
-        let address = host.property(&["source", "address"]).unwrap_or_default();
-        let address = String::from_utf8_lossy(&address);
         pb::RequestInfo {
             method: self.method(),
             route: self.route.to_owned(),
             request_id: self.head.as_ref().map(head::Head::request_id).unwrap_or_default(),
-            client_address: without_port(&address).to_owned(),
+            client_address: client_address(host),
             traceparent: self.head.as_ref().map(head::Head::traceparent).unwrap_or_default(),
         }
     }
@@ -214,16 +246,6 @@ impl Gate {
     pub(super) fn method(&self) -> String {
         let method = self.head.as_ref().map(head::Head::method).unwrap_or_default();
         String::from_utf8_lossy(method).chars().take(MAX_METHOD).collect()
-    }
-}
-
-/// `10.0.0.1:80` and `[::1]:80` without their ports.
-fn without_port(address: &str) -> &str {
-    match address.rsplit_once(':') {
-        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => {
-            host.trim_start_matches('[').trim_end_matches(']')
-        }
-        _ => address,
     }
 }
 
@@ -242,23 +264,6 @@ impl From<Layer> for Count {
         match layer {
             Layer::Worker => Self::HitWorker,
             Layer::Shared => Self::HitShared,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_address_loses_its_port_and_only_that() {
-        for (address, host) in [
-            ("10.0.0.1:80", "10.0.0.1"),
-            ("[::1]:80", "::1"),
-            ("/run/x.sock", "/run/x.sock"),
-            ("", ""),
-        ] {
-            assert_eq!(without_port(address), host);
         }
     }
 }

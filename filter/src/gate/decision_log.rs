@@ -35,6 +35,9 @@ pub(super) enum Source {
     Gate,
     Cache(Layer),
     PolicyServer,
+    /// What the policy server has refused before. The line stands for so many requests, or another
+    /// one for this.
+    Held(Option<u32>),
 }
 
 impl Source {
@@ -44,6 +47,7 @@ impl Source {
             Self::Cache(Layer::Worker) => "worker_cache",
             Self::Cache(Layer::Shared) => "shared_cache",
             Self::PolicyServer => "policy_server",
+            Self::Held(_) => "held_off",
         }
     }
 }
@@ -51,10 +55,10 @@ impl Source {
 impl Gate {
     /// `status` is that of the gate's own answer, or the one that it would have given.
     pub(super) fn log_decision(&self, verdict: Verdict, status: Option<u16>, reason: &str) {
-        if !log::log_enabled!(log::Level::Info) {
+        if !log::log_enabled!(log::Level::Info) || self.source == Source::Held(None) {
             return;
         }
-        let line = serde_json::json!({
+        let mut line = serde_json::json!({
             "log": "mlgate.decision",
             "decision": verdict.as_str(),
             "status": status,
@@ -66,6 +70,9 @@ impl Gate {
             "source": self.source.as_str(),
             "revision": self.revision,
         });
+        if let (Source::Held(Some(requests)), Some(fields)) = (self.source, line.as_object_mut()) {
+            fields.insert("requests".to_owned(), requests.into());
+        }
         log::info!("{line}");
     }
 }

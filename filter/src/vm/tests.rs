@@ -9,6 +9,7 @@ use prost::Message;
 mod cross_site;
 mod familiar;
 mod forwarded;
+mod guessing;
 mod keys;
 mod lane;
 mod refill;
