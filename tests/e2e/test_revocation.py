@@ -8,7 +8,7 @@ allowed, on each worker.
 `MLGATE_TEST_REVOCATIONS=1000` revokes that many times in each way, and holds the 99th percentile to
 the 100 ms that are promised; by default it is a few dozen times, and only that none is missed and
 none takes unreasonably long, because a machine that does other things proves no more. With
-`-s`, the percentiles are shown.
+`-s`, the percentiles are shown. `tests/bench/README.md` has the whole command.
 """
 
 import concurrent.futures

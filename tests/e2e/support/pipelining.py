@@ -13,9 +13,9 @@ import sys
 import time
 from collections import Counter
 
-CONNECTIONS = 16
-# Requests that are on their way on each connection.
-DEPTH = 32
+CONNECTIONS = 64
+# Requests that are on their way on each connection. Envoy ends one on which more answers queue up.
+DEPTH = 2
 ANSWER = b"HTTP/1.1 "
 WANTED = {status: ANSWER + status.encode() for status in ("200", "401", "429", "503")}
 WAIT = b"\r\nretry-after: "
