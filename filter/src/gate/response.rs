@@ -2,7 +2,9 @@
 //! recorded. The client sees nothing of it before all that is done; what cannot be done is an
 //! error, never the unworked answer.
 
-use super::plan::{Plan, Recording, Response, Stage, reason};
+mod record;
+
+use super::plan::{Plan, Response, Stage, reason};
 use super::{GRACE_MS, Gate, State};
 use crate::cache::watermarks::{Change, user_scope};
 use crate::config::BodyMode;
@@ -16,13 +18,6 @@ use crate::worker::{Answered, Page, Question, Worker};
 
 /// How long a further page may take, in ms.
 pub const PAGE_TIMEOUT_MS: u32 = 15_000;
-
-/// How long recording is tried, in ms. MLflow has done its part by then: giving up early would
-/// tell the client of an object that it cannot use.
-const RECORD_PATIENCE_MS: u64 = 15_000;
-
-/// Between two attempts to record, in ms.
-const RECORD_REST_MS: u64 = 250;
 
 impl Gate {
     pub fn on_response_headers<H: Host>(
@@ -190,69 +185,6 @@ impl Gate {
         }
     }
 
-    /// Makes the effects durable before the client sees success.
-    fn record<H: Host>(
-        &mut self,
-        worker: &mut Worker,
-        host: &H,
-        mut plan: Box<Plan>,
-        bytes: Option<Vec<u8>>,
-        inline: bool,
-    ) -> Flow {
-        if plan.effects.is_empty() {
-            return self.release(worker, host, bytes.as_deref(), inline);
-        }
-        let recorded = plan.recorded.take().unwrap_or_else(|| effects(&plan.effects, &[]));
-        let effects = match recorded {
-            Ok(effects) => effects,
-            Err(error) => {
-                log::error!("mlgate: {}: {error:?}", self.route);
-                return self.unrecorded(worker, host, &plan, &[]);
-            }
-        };
-        let until_ms = host.now_ms().saturating_add(RECORD_PATIENCE_MS);
-        let recording = Box::new(Recording { effects, body: bytes, until_ms });
-        self.send_record(worker, host, plan, recording)
-    }
-
-    fn send_record<H: Host>(
-        &mut self,
-        worker: &mut Worker,
-        host: &H,
-        plan: Box<Plan>,
-        recording: Box<Recording>,
-    ) -> Flow {
-        let request = pb::RecordRequest {
-            username: plan.username.clone(),
-            workspace: plan.workspace.clone(),
-            effects: recording.effects.clone(),
-            intent_id: plan.intent_id.clone(),
-            groups: plan.groups.clone(),
-        };
-        let question =
-            Question { method: Method::Record, message: &request, key: None, not_after_ms: None };
-        if worker.ask(host, self.id, &question).is_err() {
-            return self.rest(worker, host, plan, recording);
-        }
-        let wait = u64::from(worker.client.timeout_ms()).saturating_add(GRACE_MS);
-        self.hold(host, plan, Stage::Record(recording), wait)
-    }
-
-    /// A policy server that is being restarted is back in a moment: until then the client waits
-    /// for an answer that is true.
-    fn rest<H: Host>(
-        &mut self,
-        worker: &mut Worker,
-        host: &H,
-        plan: Box<Plan>,
-        recording: Box<Recording>,
-    ) -> Flow {
-        if host.now_ms() >= recording.until_ms {
-            return self.unrecorded(worker, host, &plan, &recording.effects);
-        }
-        self.hold(host, plan, Stage::Resting(recording), RECORD_REST_MS)
-    }
-
     fn hold<H: Host>(&mut self, host: &H, plan: Box<Plan>, stage: Stage, wait_ms: u64) -> Flow {
         self.deadline_ms = Some(host.now_ms().saturating_add(wait_ms));
         let holds_body = plan.reads_body();
@@ -359,25 +291,6 @@ impl Gate {
             let recorded = plan.recorded.as_ref().and_then(|recorded| recorded.as_ref().ok());
             self.unrecorded(worker, host, plan, recorded.map_or(&[], Vec::as_slice))
         }
-    }
-
-    /// It exists, but nobody owns it: say so, and who can help.
-    fn unrecorded<H: Host>(
-        &mut self,
-        worker: &mut Worker,
-        host: &H,
-        plan: &Plan,
-        effects: &[pb::Effect],
-    ) -> Flow {
-        worker.metrics.count(host, Count::RecordsFailed);
-        log::error!(
-            "mlgate: {}: done, but its grants could not be recorded: user={:?} effects={:?}",
-            self.route,
-            plan.username,
-            plan.effects,
-        );
-        let answer = worker.replies.unrecorded(&plan.username, effects);
-        self.replace_response(worker, host, &answer)
     }
 
     fn replace_response<H: Host>(&mut self, worker: &Worker, host: &H, answer: &Answer) -> Flow {
