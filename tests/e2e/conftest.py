@@ -117,6 +117,7 @@ FOR_ANY_STORE = {
     "the filter refuses before anybody is asked": {
         "test_hostile_input",
         "test_security_spellings",
+        "test_static_prefix",
         "test_answers_that_cannot_be_judged",
     },
     "it is Envoy's configuration": {

@@ -30,6 +30,7 @@ LEAKS = {
     "a hash of werkzeug's": "scrypt:32768:8:1$salt$00ff",
     "what was generated": f"secret: {SECRET}",
     "a key": "-----BEGIN PRIVATE KEY-----",
+    "a line that a client wrote": "no such user: a\r\nX-Injected: 1",
 }
 
 

@@ -21,6 +21,8 @@ FORMS = {
     "a password hash": rb"\$argon2id\$v=|scrypt:[0-9]+:[0-9]+:[0-9]+\$|pbkdf2:sha256:[0-9]+\$"
     rb"|\$2[aby]\$[0-9]{2}\$[./A-Za-z0-9]{53}|\$apr1\$[./A-Za-z0-9]{1,8}\$",
     "a private key": rb"-----BEGIN [A-Z ]*PRIVATE KEY-----",
+    # `test_security_spellings.py` puts it behind line ends into all that a request is made of.
+    "a line that a client wrote": rb"(?i)[\r\n]x-injected:",
 }
 
 # What the session's own services write; other files are what tests have made on purpose.
