@@ -24,7 +24,8 @@ use tokio::sync::Mutex;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::LocalSet;
 
-/// `{run}` in a path or a body stands for the id of run number `first + i mod count`.
+/// In a path or a body `{run}` stands for the id of run number `first + i mod count`, and in a path
+/// `{number}` for that number.
 #[derive(Clone, Copy, Deserialize)]
 struct Runs {
     first: u64,
@@ -177,11 +178,11 @@ async fn connect(port: u16) -> Result<Connection> {
     Ok(sender)
 }
 
-async fn send(connection: &mut Connection, job: &Job, run: u64) -> Result<()> {
-    let run = run_id(run);
+async fn send(connection: &mut Connection, job: &Job, number: u64) -> Result<()> {
+    let run = run_id(number);
     let mut request = Request::builder()
         .method(job.method.as_str())
-        .uri(job.path.replace("{run}", &run))
+        .uri(job.path.replace("{run}", &run).replace("{number}", &number.to_string()))
         .header(http::header::HOST, format!("127.0.0.1:{}", job.port));
     for (name, value) in &job.headers {
         request = request.header(name, value);

@@ -3,6 +3,7 @@
 
 mod authz;
 mod cpu;
+mod flood;
 mod load;
 mod material;
 mod upstream;
@@ -24,6 +25,8 @@ enum Command {
     Authz { port: u16 },
     /// Read jobs from standard input, one JSON object a line, and answer each with one line.
     Load,
+    /// Read one job from standard input, and send so many requests a second.
+    Flood,
     /// Print a signed token, the key that verifies it, and a bcrypt password file.
     Material,
 }
@@ -40,6 +43,7 @@ fn main() -> Result<()> {
             Command::Upstream { port } => upstream::serve(port).await,
             Command::Authz { port } => authz::serve(port).await,
             Command::Load => load::serve().await,
+            Command::Flood => flood::serve().await,
             Command::Material => Ok(()),
         }
     })

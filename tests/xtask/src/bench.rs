@@ -2,6 +2,8 @@
 
 mod artifacts;
 mod bars;
+mod flood;
+mod keys;
 mod load;
 mod material;
 mod measure;
@@ -20,6 +22,8 @@ use crate::{net, postgres, python, workspace};
 use anyhow::{Context, Result};
 use artifacts::{ArtifactRow, Artifacts};
 use clap::{Args, ValueEnum};
+use flood::{Flood, FloodRow};
+use keys::{Keys, KeysRow};
 use load::Load;
 use material::{Credential, Material};
 use measure::{KNOWN_RUNS, Stage};
@@ -84,13 +88,17 @@ impl Options {
             real_requests: if self.quick { 10 } else { 20 },
             artifact_bytes: if self.quick { 128 << 20 } else { 1 << 30 },
             artifact_rounds: pick(self.rounds, 5, 2),
+            keys: if self.quick { 20_000 } else { 1_000_000 },
+            key_steps: 10,
+            flood_rounds: pick(self.rounds, 3, 1),
+            flood_seconds: if self.quick { 2.0 } else { 5.0 },
         }
     }
 
     fn wants(&self, group: Group) -> bool {
         match self.only.is_empty() {
             // A real MLflow takes half a minute to start.
-            true => !(self.quick && group == Group::J),
+            true => group != Group::L && !(self.quick && group == Group::J),
             false => group == Group::A || self.only.contains(&group),
         }
     }
@@ -186,6 +194,14 @@ fn compare(
         true => bench.artifacts(services, &plan)?,
         false => Vec::new(),
     };
+    let keys = match options.wants(Group::L) {
+        true => Some(bench.keys(services, &plan, &mut load)?),
+        false => None,
+    };
+    let floods = match options.wants(Group::M) {
+        true => bench.floods(services, &plan, &mut load)?,
+        false => Vec::new(),
+    };
     let versions = vec![
         version_of(&envoy).unwrap_or_else(|| "Envoy".to_owned()),
         format!("MLflow {}", tools.mlflow_version),
@@ -193,7 +209,8 @@ fn compare(
         format!("bcrypt cost {}", material.bcrypt_cost),
     ];
     let machine = machine();
-    Ok(Report { plan, machine, versions, skipped, rows, real, artifacts, seconds: 0.0 })
+    let seconds = 0.0;
+    Ok(Report { plan, machine, versions, skipped, rows, real, artifacts, keys, floods, seconds })
 }
 
 struct Bench<'a> {
@@ -225,7 +242,7 @@ impl Bench<'_> {
         let (mut policy_port, mut authz_port) = (0, 0);
         if wanted.contains(&Proxy::Gate) {
             let runs = measure::runs_needed(plan, variants, ROUTES.len());
-            let (port, pid) = self.policy_server(services, "policy", runs)?;
+            let (port, pid) = self.policy_server(services, "policy", runs, "1", &[])?;
             (policy_port, stage.policy) = (port, Some(pid));
         }
         if wanted.iter().any(|proxy| proxy.asks_authz()) {
@@ -236,18 +253,7 @@ impl Bench<'_> {
         }
         for proxy in wanted {
             let server = if proxy.asks_authz() { authz_port } else { policy_port };
-            let (running, mut service) = self.kit.start(proxy, server)?;
-            let url = format!("http://127.0.0.1:{}{}", running.port, Route::Get.path("0"));
-            let expected = if proxy.wants_credential() { 401 } else { 200 };
-            let mut last = None;
-            service
-                .wait_ready(self.interrupt, PATIENCE, || {
-                    last = net::get_status(&url, None);
-                    Ok(last == Some(expected))
-                })
-                .with_context(|| format!("{proxy:?} answers {last:?}, not {expected}"))?;
-            services.push(service);
-            stage.proxies.insert(proxy, running);
+            stage.proxies.insert(proxy, self.proxy(services, proxy, server)?);
         }
         eprintln!("measuring");
         stage.measure(plan, variants, &ROUTES)
@@ -255,19 +261,11 @@ impl Bench<'_> {
 
     fn artifacts(&self, services: &mut Services, plan: &Plan) -> Result<Vec<ArtifactRow>> {
         eprintln!("artifacts");
-        let (policy, _) = self.policy_server(services, "artifacts", 1)?;
-        let mut start = |proxy: Proxy, expected| -> Result<proxy::Running> {
-            let (running, mut service) = self.kit.start(proxy, policy)?;
-            let url = format!("http://127.0.0.1:{}{}", running.port, Route::Get.path("0"));
-            let ready = || Ok(net::get_status(&url, None) == Some(expected));
-            service.wait_ready(self.interrupt, PATIENCE, ready)?;
-            services.push(service);
-            Ok(running)
-        };
+        let (policy, _) = self.policy_server(services, "artifacts", 1, "1", &[])?;
         Artifacts {
             interrupt: self.interrupt,
-            plain: start(Proxy::Plain, 200)?,
-            gate: start(Proxy::Gate, 401)?,
+            plain: self.proxy(services, Proxy::Plain, policy)?,
+            gate: self.proxy(services, Proxy::Gate, policy)?,
             authorization: self.kit.material.authorization(Credential::Basic),
             bytes: plan.artifact_bytes,
             rounds: plan.artifact_rounds,
@@ -275,7 +273,68 @@ impl Bench<'_> {
         .measure()
     }
 
-    fn policy_server(&self, services: &mut Services, name: &str, runs: u64) -> Result<(u16, u32)> {
+    fn keys(&self, services: &mut Services, plan: &Plan, load: &mut Load) -> Result<KeysRow> {
+        eprintln!("many questions");
+        let (policy, pid) = self.policy_server(services, "keys", 1, "*", &[])?;
+        Keys {
+            interrupt: self.interrupt,
+            load,
+            gate: self.proxy(services, Proxy::Gate, policy)?,
+            policy: pid,
+            material: self.kit.material,
+            keys: plan.keys,
+            steps: plan.key_steps,
+        }
+        .measure()
+    }
+
+    fn floods(
+        &self,
+        services: &mut Services,
+        plan: &Plan,
+        load: &mut Load,
+    ) -> Result<Vec<FloodRow>> {
+        eprintln!("wrong passwords");
+        let victims = flood::victims(plan.flood_rounds);
+        let (policy, pid) = self.policy_server(services, "flood", 1, "1", &victims)?;
+        Flood {
+            interrupt: self.interrupt,
+            load,
+            program: &self.programs.bench,
+            gate: self.proxy(services, Proxy::Gate, policy)?,
+            policy: pid,
+            material: self.kit.material,
+            victims,
+            rounds: plan.flood_rounds,
+            seconds: plan.flood_seconds,
+        }
+        .measure()
+    }
+
+    /// A proxy that answers.
+    fn proxy(&self, services: &mut Services, proxy: Proxy, server: u16) -> Result<proxy::Running> {
+        let (running, mut service) = self.kit.start(proxy, server)?;
+        let url = format!("http://127.0.0.1:{}{}", running.port, Route::Get.path("0"));
+        let expected = if proxy.wants_credential() { 401 } else { 200 };
+        let mut last = None;
+        service
+            .wait_ready(self.interrupt, PATIENCE, || {
+                last = net::get_status(&url, None);
+                Ok(last == Some(expected))
+            })
+            .with_context(|| format!("{proxy:?} answers {last:?}, not {expected}"))?;
+        services.push(service);
+        Ok(running)
+    }
+
+    fn policy_server(
+        &self,
+        services: &mut Services,
+        name: &str,
+        runs: u64,
+        experiment: &str,
+        readers: &[String],
+    ) -> Result<(u16, u32)> {
         let database = self.kit.directory.join(format!("{name}-tracking.db"));
         servers::tracking(self.interrupt, &self.tools.venv, &database, runs)?;
         servers::policy(
@@ -286,7 +345,8 @@ impl Bench<'_> {
                 directory: self.kit.directory,
                 name,
                 tracking_uri: &format!("sqlite:///{}", database.display()),
-                experiment: "1",
+                experiment,
+                readers,
                 material: self.kit.material,
             },
         )

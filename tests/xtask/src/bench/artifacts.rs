@@ -182,7 +182,7 @@ impl Artifacts<'_> {
 }
 
 /// The resident set of a process.
-fn resident_kb(pid: u32) -> Result<u64> {
+pub fn resident_kb(pid: u32) -> Result<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let number = line.and_then(|line| line.split_whitespace().next()).context("no VmRSS")?;

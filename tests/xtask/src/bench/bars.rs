@@ -1,6 +1,8 @@
 //! What the gate is held to, computed from one run.
 
 use super::artifacts::ArtifactRow;
+use super::flood::{FloodRow, Phase, RATE};
+use super::keys::KeysRow;
 use super::real::{BASIC_AUTH_CACHED, BEHIND_GATE};
 use super::report::{RealRow, Row};
 use super::route::Route;
@@ -90,6 +92,43 @@ pub fn of(rows: &[Row], real: &[RealRow], artifacts: &[ArtifactRow]) -> Vec<Bar>
         ]
     });
     quotients.chain(behind).chain(streamed).collect()
+}
+
+/// As many questions again as there were, nine times, and a few buffers.
+const KEYS_MB: f64 = 4.0;
+
+pub fn of_keys(keys: Option<&KeysRow>) -> Option<Bar> {
+    let keys = keys?;
+    let what = format!("{} different questions: MB by which the proxy grows after all", keys.keys);
+    Some(Bar::new(what, keys.grown_mb(), Bound::AtMost(KEYS_MB)))
+}
+
+/// The noise of latencies on a shared machine.
+const NOISE: f64 = 1.25;
+
+pub fn of_floods(floods: &[FloodRow]) -> Vec<Bar> {
+    let of = |phase| floods.iter().find(|row| row.phase == phase);
+    let (Some(plain), Some(wrong)) = (of(Phase::NoCredential), of(Phase::WrongPasswords)) else {
+        return Vec::new();
+    };
+    let name = |what: &str| format!("wrong passwords: {what}");
+    #[allow(clippy::cast_precision_loss)]
+    let grown = wrong.server_grown_kb as f64 / 1e3;
+    vec![
+        Bar::new(name("refused a second"), wrong.answers_per_s, Bound::AtLeast(0.99 * RATE)),
+        Bar::new(
+            name("others' p50 ÷ with as many requests without a credential"),
+            wrong.p50_us / plain.p50_us,
+            Bound::AtMost(NOISE),
+        ),
+        Bar::new(name("cores of the policy server"), wrong.server, Bound::AtMost(0.25)),
+        Bar::new(name("MB by which it grows"), grown, Bound::AtMost(8.0)),
+        Bar::new(
+            name("ms until the user has logged in from elsewhere"),
+            wrong.login_ms.unwrap_or(f64::NAN),
+            Bound::AtMost(1000.0),
+        ),
+    ]
 }
 
 #[cfg(test)]

@@ -18,7 +18,8 @@ pub struct Runs {
     pub count: u64,
 }
 
-/// As `mlgate-bench load` reads it; in `path` and `body`, `{run}` stands for a run's id.
+/// As `mlgate-bench load` reads it; in `path` and `body`, `{run}` stands for a run's id, and in `path`
+/// `{number}` for its number.
 #[derive(Serialize)]
 pub struct Job<'a> {
     pub port: u16,

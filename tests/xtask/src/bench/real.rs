@@ -169,6 +169,7 @@ impl Real<'_> {
                 name: "policy-mlflow",
                 tracking_uri: &self.tracking_uri,
                 experiment: &experiment,
+                readers: &[],
                 material: kit.material,
             },
         )?;

@@ -2,6 +2,8 @@
 
 use super::artifacts::ArtifactRow;
 use super::bars::{self, Bar};
+use super::flood::{self, FloodRow};
+use super::keys::KeysRow;
 use super::route::Route;
 use super::variant::Group;
 use anyhow::{Context, Result};
@@ -23,6 +25,10 @@ pub struct Plan {
     pub real_requests: u64,
     pub artifact_bytes: u64,
     pub artifact_rounds: u64,
+    pub keys: u64,
+    pub key_steps: u64,
+    pub flood_rounds: u64,
+    pub flood_seconds: f64,
 }
 
 impl Plan {
@@ -79,6 +85,8 @@ pub struct Report {
     pub rows: Vec<Row>,
     pub real: Vec<RealRow>,
     pub artifacts: Vec<ArtifactRow>,
+    pub keys: Option<KeysRow>,
+    pub floods: Vec<FloodRow>,
     pub seconds: f64,
 }
 
@@ -119,6 +127,10 @@ impl Report {
         }
         self.real_table(&mut out);
         self.artifacts_table(&mut out);
+        if let Some(keys) = &self.keys {
+            keys.table(&mut out);
+        }
+        flood::table(&self.floods, &mut out);
         bars_table(&mut out, &self.bars());
         for line in &self.skipped {
             let _ = writeln!(out, "\nSkipped: {line}.");
@@ -127,7 +139,10 @@ impl Report {
     }
 
     fn bars(&self) -> Vec<Bar> {
-        bars::of(&self.rows, &self.real, &self.artifacts)
+        let mut bars = bars::of(&self.rows, &self.real, &self.artifacts);
+        bars.extend(bars::of_keys(self.keys.as_ref()));
+        bars.extend(bars::of_floods(&self.floods));
+        bars
     }
 
     fn artifacts_table(&self, out: &mut String) {

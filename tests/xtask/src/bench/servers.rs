@@ -48,13 +48,15 @@ pub fn tracking(interrupt: &Interrupt, venv: &Venv, path: &Path, runs: u64) -> R
     Ok(())
 }
 
-/// A policy server on a store of its own, with one user who may edit one experiment.
+/// A policy server on a store of its own, with one user who may edit one experiment, or every one.
 pub struct PolicyPlan<'a> {
     pub parts: &'a Parts,
     pub directory: &'a Path,
     pub name: &'a str,
     pub tracking_uri: &'a str,
     pub experiment: &'a str,
+    /// Users who may read it, with the same password.
+    pub readers: &'a [String],
     pub material: &'a Material,
 }
 
@@ -69,6 +71,10 @@ pub fn policy(
     let password = plan.material.password.as_str();
     manage(plan, &store, &["user", "create", user, "--password-stdin"], password)?;
     manage(plan, &store, &["grant", user, "experiment", plan.experiment, "EDIT"], "")?;
+    for reader in plan.readers {
+        manage(plan, &store, &["user", "create", reader, "--password-stdin"], password)?;
+        manage(plan, &store, &["grant", reader, "experiment", plan.experiment, "READ"], "")?;
+    }
     let [port] = net::free_ports()?;
     let mut service = policy::start(&policy::Plan {
         mlgate: &plan.parts.mlgate,

@@ -30,6 +30,10 @@ pub enum Group {
     J,
     /// Artifacts of a gibibyte, up and down
     K,
+    /// Ten million questions, a million of them different; only if named, for it takes half an hour
+    L,
+    /// Ten thousand wrong passwords a second for one user
+    M,
 }
 
 /// An Envoy with these filters, all else being equal.
