@@ -1,7 +1,8 @@
 """Wrong passwords for one user, as fast as the machine takes them: pipelined, on several
 connections, from a process of its own and from an address of one's choice.
 
-`python pipelining.py PORT ADDRESS SECONDS USER` prints what came back, as JSON.
+`python pipelining.py PORT ADDRESS SECONDS USER` prints what came back, as JSON. Without a user the requests
+have no credential.
 """
 
 import asyncio
@@ -25,10 +26,11 @@ NUMBERS = itertools.count()
 def attempt(user):
     """No two have the same password."""
     credential = base64.b64encode(f"{user}:no password {next(NUMBERS)}".encode())
+    authorization = b"Authorization: Basic " + credential + b"\r\n" if user else b""
     return (
         b"GET /api/2.0/mlflow/experiments/get?experiment_id=0 HTTP/1.1\r\nHost: localhost\r\n"
-        b"Authorization: Basic " + credential + b"\r\n\r\n"
-    )
+        + authorization + b"\r\n"
+    )  # fmt: skip
 
 
 class Attacker(asyncio.Protocol):
