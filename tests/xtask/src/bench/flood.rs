@@ -63,8 +63,10 @@ pub struct FloodRow {
     /// In cores.
     pub proxy: f64,
     pub server: f64,
-    /// The most of all rounds.
-    pub server_grown_kb: u64,
+    /// Of the policy server, after a block: the most.
+    pub resident_kb: u64,
+    /// By which it was more after the last block than after the first.
+    pub grown_kb: u64,
     /// The longest of all rounds, of which each has a user who was never there before.
     pub login_ms: Option<f64>,
 }
@@ -102,7 +104,7 @@ struct Block {
     p99_us: f64,
     proxy: f64,
     server: f64,
-    grown_kb: u64,
+    resident_kb: u64,
 }
 
 const VICTIM: &str = "victim-";
@@ -115,7 +117,7 @@ pub fn victims(rounds: u64) -> Vec<String> {
 impl Flood<'_> {
     pub fn measure(mut self) -> Result<Vec<FloodRow>> {
         let mut blocks = Vec::new();
-        // The C library keeps, for each of its arenas, the memory of a few hashes: until all do.
+        // A few hashes' memory is kept for the next ones.
         let seconds = std::mem::replace(&mut self.seconds, 1.0);
         for number in 0..WARMUP {
             self.block(Phase::WrongPasswords, &format!("nobody-{number}"))?;
@@ -137,7 +139,6 @@ impl Flood<'_> {
     }
 
     fn block(&mut self, phase: Phase, victim: &str) -> Result<Block> {
-        let before = resident_kb(self.policy)?;
         let flood = match phase {
             Phase::Calm => None,
             Phase::NoCredential => Some(self.flood(None)?),
@@ -168,7 +169,7 @@ impl Flood<'_> {
             p99_us: report.p99_us,
             proxy: cores(ENVOY),
             server: cores(SERVER),
-            grown_kb: resident_kb(self.policy)?.saturating_sub(before),
+            resident_kb: resident_kb(self.policy)?,
         };
         block.check(victim)?;
         Ok(block)
@@ -237,6 +238,8 @@ fn row(phase: Phase, blocks: &[Block]) -> FloodRow {
         Some(_) => median(floods().map(rate)),
         None => 0.0,
     };
+    let resident = |block: Option<&Block>| block.map_or(0, |block| block.resident_kb);
+    let (first, last) = (resident(of().next()), resident(of().last()));
     FloodRow {
         phase,
         answers_per_s,
@@ -245,7 +248,8 @@ fn row(phase: Phase, blocks: &[Block]) -> FloodRow {
         p99_us: median(of().map(|block| block.p99_us)),
         proxy: median(of().map(|block| block.proxy)),
         server: median(of().map(|block| block.server)),
-        server_grown_kb: of().map(|block| block.grown_kb).max().unwrap_or_default(),
+        resident_kb: of().map(|block| block.resident_kb).max().unwrap_or_default(),
+        grown_kb: last.saturating_sub(first),
         login_ms: floods()
             .filter_map(|flood| flood.login.as_ref())
             .map(|login| login.seconds * 1e3)
@@ -263,9 +267,10 @@ pub fn table(rows: &[FloodRow], out: &mut String) {
          {RATE:.0} a second on {CONNECTIONS} connections from one address, no two alike, \
          for a user who is there; and as many requests without a credential, which the filter \
          refuses by itself. Somebody else, whose decision is cached, asks {OTHERS_RATE:.0} times a \
-         second: their latency. CPU in cores. In the middle the user logs in for the first time \
+         second: their latency. CPU in cores; the policy server's resident set, at \
+         most. In the middle the user logs in for the first time \
          from elsewhere.\n\n\
-         | flood | answers /s | others' p50 µs | p99 µs | proxy | policy server | it grew KB | login ms |\n\
+         | flood | answers /s | others' p50 µs | p99 µs | proxy | policy server | its MB | login ms |\n\
          | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     );
     for row in rows {
@@ -279,7 +284,7 @@ pub fn table(rows: &[FloodRow], out: &mut String) {
             row.p99_us,
             row.proxy,
             row.server,
-            row.server_grown_kb,
+            row.resident_kb / 1000,
         );
     }
 }
