@@ -107,7 +107,7 @@ impl Cache {
         mark: Mark,
         now_ms: u64,
     ) -> Option<Rc<pb::AuthorizeResponse>> {
-        self.watermarks.refresh(host, now_ms);
+        self.watermarks.refresh(host);
         let entry = self.l1.get(&mark)?.clone();
         if self.is_usable(&entry, now_ms) {
             return Some(entry.answer);
@@ -134,7 +134,7 @@ impl Cache {
         key: &Key,
         now_ms: u64,
     ) -> Option<Rc<pb::AuthorizeResponse>> {
-        self.watermarks.refresh(host, now_ms);
+        self.watermarks.refresh(host);
         let stored = host.shared(&self.slot(&key.far)?).ok()?;
         let entry = Entry::decode(&stored.value, &key.far)?;
         if !self.is_usable(&entry, now_ms) {

@@ -140,7 +140,7 @@ impl Worker {
     pub fn tick<H: Host>(&mut self, host: &H, now_ms: u64) -> Vec<Landed> {
         let (watch, means) = self.means(host);
         watch.tick(means, now_ms);
-        self.cache.watermarks.refresh(host, now_ms);
+        self.cache.watermarks.refresh(host);
         if self.swept_ms.is_none_or(|swept_ms| now_ms.abs_diff(swept_ms) >= SWEEP_MS) {
             self.swept_ms = Some(now_ms);
             self.sweep(host, now_ms);

@@ -84,6 +84,15 @@ fn what_a_worker_has_asked_is_recalled_without_shared_data() {
 }
 
 #[test]
+fn a_change_that_another_worker_was_told_of_counts_in_the_same_instant() {
+    let host = Mock::new();
+    let (mut first, key) = stored(&host);
+    assert_eq!(found(&mut first, &host, &key), Some(Layer::Worker));
+    cache().watermarks.apply(&host, &Change::Everyone { revision: 11 });
+    assert_eq!(found(&mut first, &host, &key), None);
+}
+
+#[test]
 fn no_two_questions_share_a_fingerprint() {
     let host = Mock::new();
     let mut cache = cache();

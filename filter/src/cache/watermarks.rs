@@ -12,10 +12,6 @@ use crate::host::{Host, HostError};
 const SLOTS: usize = 1024;
 const TABLE_BYTES: usize = SLOTS * 8;
 
-/// For how long a worker trusts its copy of the state, in ms: within the clock's tick. Who has been
-/// told that a grant is gone, and asks another worker, is not back sooner.
-const REREAD_MS: u64 = 1;
-
 /// Bound on retries when another VM writes at the same time.
 const CAS_ATTEMPTS: usize = 16;
 
@@ -91,7 +87,6 @@ pub struct Watermarks {
     state: State,
     table: Vec<u64>,
     table_generation: Option<u64>,
-    read_ms: Option<u64>,
 }
 
 impl Watermarks {
@@ -102,19 +97,12 @@ impl Watermarks {
             state: State::default(),
             table: vec![0; SLOTS],
             table_generation: None,
-            read_ms: None,
         }
     }
 
-    /// Brings the copy up to date.
-    pub fn refresh<H: Host>(&mut self, host: &H, now_ms: u64) {
-        if self
-            .read_ms
-            .is_some_and(|read| now_ms >= read && now_ms.saturating_sub(read) < REREAD_MS)
-        {
-            return;
-        }
-        self.read_ms = Some(now_ms);
+    /// Brings the copy up to date. Before every look-up: who has been told that a grant is gone
+    /// may be asking another worker in the same instant.
+    pub fn refresh<H: Host>(&mut self, host: &H) {
         self.state = match host.shared(&self.state_key) {
             Ok(stored) => State::decode(&stored.value).unwrap_or_default(),
             Err(_) => State::default(),
@@ -163,7 +151,6 @@ impl Watermarks {
     /// Makes a change known to every worker. First the table, then the generation: a worker that
     /// sees the generation sees the table.
     pub fn apply<H: Host>(&mut self, host: &H, change: &Change) {
-        self.read_ms = None;
         if let Change::Scopes { revision, scopes } = change {
             let raised = update(host, &self.table_key, |bytes| {
                 let mut table = bytes.and_then(decode_table).unwrap_or_else(|| vec![0; SLOTS]);
@@ -231,8 +218,7 @@ impl Watermarks {
 
     /// Where a stream resumes; 0 where it must start anew.
     pub fn heard_revision<H: Host>(&mut self, host: &H) -> u64 {
-        self.read_ms = None;
-        self.refresh(host, host.now_ms());
+        self.refresh(host);
         self.state.heard_revision
     }
 
@@ -242,7 +228,6 @@ impl Watermarks {
     }
 
     fn update_state<H: Host>(&mut self, host: &H, change: impl Fn(&mut State)) {
-        self.read_ms = None;
         update(host, &self.state_key, |bytes| {
             let mut state = bytes.and_then(State::decode).unwrap_or_default();
             change(&mut state);

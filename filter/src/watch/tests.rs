@@ -129,7 +129,7 @@ fn a_heartbeat_dates_what_is_known_by_the_store_and_not_by_its_arrival() {
     run(&mut [&mut vm], 300);
     vm.hears(Event::Reset(pb::Reset { revision: 5 }));
     vm.hears(Event::Heartbeat(pb::Heartbeat { revision: 5, interval_ms: 1000, age_ms: 700 }));
-    vm.watermarks.refresh(&host, host.now_ms());
+    vm.watermarks.refresh(&host);
     assert_eq!(vm.watermarks.heard_ms(), host.now_ms() - 700);
 }
 
@@ -168,7 +168,7 @@ fn pushed_keys_reach_every_worker() {
     run(&mut [&mut holder], 300);
     let before = other.watermarks.keys();
     holder.hears(Event::Keys(keys(3)));
-    other.watermarks.refresh(&host, host.now_ms());
+    other.watermarks.refresh(&host);
     assert_ne!(other.watermarks.keys(), before);
     assert_eq!(shared_keys(&host, "mlgate/test/", "corp"), Some(keys(3)));
 }
