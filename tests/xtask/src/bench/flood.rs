@@ -239,7 +239,7 @@ fn row(phase: Phase, blocks: &[Block]) -> FloodRow {
         None => 0.0,
     };
     let resident = |block: Option<&Block>| block.map_or(0, |block| block.resident_kb);
-    let (first, last) = (resident(of().next()), resident(of().last()));
+    let (first, last) = (resident(of().next()), resident(of().next_back()));
     FloodRow {
         phase,
         answers_per_s,
