@@ -16,13 +16,18 @@ fn world() -> World {
 }
 
 fn bearer(key: &ES256KeyPair, kid: &str) -> String {
+    bearer_of(key, kid, Mock::START_MS / 1000)
+}
+
+/// One that was issued at this moment, and holds for ten minutes.
+fn bearer_of(key: &ES256KeyPair, kid: &str, now: u64) -> String {
     let mut claims = Claims::create(Duration::from_days(3_650))
         .with_issuer(ISSUER)
         .with_audience("mlflow")
         .with_subject("alice");
-    claims.issued_at = Some(Duration::from_secs(Mock::START_MS / 1000));
+    claims.issued_at = Some(Duration::from_secs(now));
     claims.invalid_before = None;
-    claims.expires_at = Some(Duration::from_secs(Mock::START_MS / 1000 + 600));
+    claims.expires_at = Some(Duration::from_secs(now + 600));
     let named = ES256KeyPair::from_bytes(&key.to_bytes()).unwrap().with_key_id(kid);
     format!("Bearer {}", named.sign(claims).unwrap())
 }
@@ -45,6 +50,32 @@ fn response(keys: &[(&ES256KeyPair, &str)], retry_after_ms: u32) -> pb::KeysResp
         }),
         retry_after_ms,
     }
+}
+
+#[test]
+fn keys_that_are_known_serve_new_tokens_while_their_issuer_is_down_for_an_hour() {
+    let (mut world, key) = (world(), ES256KeyPair::generate());
+    let ask = |world: &mut World| {
+        let token = bearer_of(&key, "k1", world.host.0.now_ms.get() / 1000);
+        world.start("GET", GET_EXPERIMENT, &[("authorization", &token)], true).0
+    };
+    ask(&mut world);
+    let asked = world.last_token();
+    world.answer(asked, &response(&[(&key, "k1")], 0));
+    world.allow();
+    for minute in 1..60 {
+        world.host.advance(60_000);
+        let request = ask(&mut world);
+        assert_eq!(world.calls("Keys"), 1, "after {minute} minutes");
+        world.allow();
+        assert!(world.resumed(request, Request), "after {minute} minutes");
+    }
+    // That is how long the policy server has said they hold.
+    world.host.advance(60_000);
+    let request = ask(&mut world);
+    assert_eq!(world.calls("Keys"), 2);
+    world.fail(14);
+    assert_eq!(world.status_of(request), Some(503));
 }
 
 #[test]
