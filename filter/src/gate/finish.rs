@@ -178,10 +178,33 @@ impl Gate {
 
 const fn count_of(status: u16) -> Count {
     match status {
+        // Of the gate's own: an empty list, users and roles.
+        200..=299 => Count::Allowed,
         401 => Count::Unauthenticated,
         403 | 404 => Count::Denied,
         429 => Count::Throttled,
         500..=599 => Count::Unavailable,
         _ => Count::Refused,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_gate_answers_itself_is_no_refusal_if_it_is_what_was_asked_for() {
+        for (status, expected) in [
+            (200, Count::Allowed),
+            (400, Count::Refused),
+            (401, Count::Unauthenticated),
+            (403, Count::Denied),
+            (404, Count::Denied),
+            (413, Count::Refused),
+            (429, Count::Throttled),
+            (503, Count::Unavailable),
+        ] {
+            assert_eq!(count_of(status), expected, "{status}");
+        }
     }
 }
