@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use secrecy::ExposeSecret;
 
@@ -15,7 +15,7 @@ use crate::credentials::{
 };
 use crate::metrics::Reuse;
 use crate::policy::{EVERYTHING, Reach};
-use crate::store::{Actor, Channel, Millis, NewUser, StoreError, StoredToken, scope};
+use crate::store::{Actor, Channel, Millis, NewUser, StoreError, StoredToken, now, scope};
 
 /// Longest username, in bytes; as the store has it.
 const MAX_USERNAME_BYTES: usize = 255;
@@ -288,7 +288,7 @@ impl Authenticator {
         let Some(found) = self.find_token(&hash, network).await? else { return Err(wrong(None)) };
         let depends_on = Some(scope::user(&found.username));
         let named = username.is_none_or(|name| name == TOKEN_USER || name == found.username);
-        if !named || !found.is_valid_at(now_millis()) {
+        if !named || !found.is_valid_at(now()) {
             return Err(wrong(depends_on));
         }
         // A scope that is not understood makes the token useless.
@@ -297,7 +297,7 @@ impl Authenticator {
         if principal.user.is_none() || principal.disabled() {
             return Err(wrong(depends_on));
         }
-        let touched = self.snapshots.store().touch_token(&found, now_millis());
+        let touched = self.snapshots.store().touch_token(&found, now());
         if let Err(error) = Box::pin(touched).await {
             tracing::debug!(%error, "cannot note the use of a token");
         }
@@ -337,7 +337,7 @@ impl Authenticator {
             return Err(wrong("unusable_username"));
         }
         let expires_at = identity.expires_at.saturating_mul(1000);
-        if identity.expires_at.saturating_add(LEEWAY_SECONDS).saturating_mul(1000) < now_millis() {
+        if identity.expires_at.saturating_add(LEEWAY_SECONDS).saturating_mul(1000) < now() {
             return Err(wrong("expired_credential"));
         }
         let mut principal = self.snapshots.principal(username, &identity.groups).await?;
@@ -394,9 +394,4 @@ impl Authenticator {
             .check(user, network, Instant::now())
             .map_err(|throttled| Failure::Throttled { retry_after: throttled.retry_after })
     }
-}
-
-pub fn now_millis() -> Millis {
-    let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Millis::try_from(elapsed.as_millis()).unwrap_or(Millis::MAX)
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::authenticate::{Authenticated, Authenticator, FAILURE_REUSE, Failure, now_millis};
+use super::authenticate::{Authenticated, Authenticator, FAILURE_REUSE, Failure};
 use super::error::Refusal;
 use super::intents::Noted;
 use super::log::{self, Grounds, is_logged};
@@ -15,7 +15,7 @@ use crate::contract as pb;
 use crate::domain::{Action, DEFAULT_WORKSPACE, Level, ResourceType};
 use crate::policy::{self, Check, Decision, Principal, Reach, Reason, RowKey, RungCheck, evaluate};
 use crate::resolver::Resolver;
-use crate::store::{Author, StoreError, scope};
+use crate::store::{Author, StoreError, now, scope};
 use crate::traces::step;
 
 /// Most hashes that an answer depends on; with more it cannot be cached.
@@ -203,7 +203,7 @@ impl Decider {
     ) {
         let until_expiry = who
             .expires_at
-            .map(|expiry| Duration::from_millis(u64::try_from(expiry - now_millis()).unwrap_or(0)));
+            .map(|expiry| Duration::from_millis(u64::try_from(expiry - now()).unwrap_or(0)));
         let reuse = [Some(self.decision_ttl), lookups, until_expiry].into_iter().flatten().min();
         // What a super admin may do depends on being one, and on nothing else.
         let dependencies = if who.principal.super_admin() {
