@@ -137,14 +137,14 @@ fn programs(interrupt: &Interrupt, built: bool) -> Result<Programs> {
     let target = workspace::target();
     let programs = |parts| Programs {
         parts,
-        bench: target.join("dist/mlgate-bench"),
+        bench: target.join(compile::SERVER_PROFILE).join("mlgate-bench"),
         noop: target.join(compile::WASM).join("filter/mlgate_bench_noop.wasm"),
     };
     if built {
         return Ok(programs(Parts::built(Profile::Dist)));
     }
     let parts = compile::parts(interrupt, Profile::Dist)?;
-    let bench = ["-p", "mlgate-bench", "--profile", "dist"];
+    let bench = ["-p", "mlgate-bench", "--profile", compile::SERVER_PROFILE];
     compile::build(interrupt, "load generator", &bench)?;
     let wasm = ["-p", "mlgate-bench-noop", "--profile", "filter", "--target", compile::WASM];
     compile::build(interrupt, "no-op filter", &wasm)?;

@@ -2,7 +2,7 @@
 
 mod sbom;
 
-use crate::compile::{self, WASM};
+use crate::compile::{self, SERVER_PROFILE, WASM};
 use crate::lifetime::Interrupt;
 use crate::workspace;
 use anyhow::{Context, Result, bail, ensure};
@@ -46,7 +46,7 @@ pub fn run(options: &Options) -> Result<()> {
 
     compile::add_target(&interrupt, WASM)?;
     let module = ["-p", "mlgate-filter", "--lib", "--profile", "filter-dist", "--target", WASM];
-    compile::build(&interrupt, "filter", &module)?;
+    compile::build_for_release(&interrupt, "filter", &module)?;
     let module = output.join(MODULE);
     copy(&target.join(WASM).join("filter-dist").join(MODULE), &module)?;
     check_module(&module)?;
@@ -54,10 +54,10 @@ pub fn run(options: &Options) -> Result<()> {
     let triple = options.server_target.as_str();
     compile::add_target(&interrupt, triple)?;
     ensure_c_compiler(triple)?;
-    let server = ["-p", "mlgate-policy-server", "--profile", "dist", "--target", triple];
-    compile::build(&interrupt, "policy server", &server)?;
+    let server = ["-p", "mlgate-policy-server", "--profile", SERVER_PROFILE, "--target", triple];
+    compile::build_for_release(&interrupt, "policy server", &server)?;
     let server = output.join(SERVER);
-    copy(&target.join(triple).join("dist").join(SERVER), &server)?;
+    copy(&target.join(triple).join(SERVER_PROFILE).join(SERVER), &server)?;
     check_server(&server, triple)?;
 
     let parts = [("mlgate-filter", WASM), ("mlgate-policy-server", triple)];
