@@ -139,6 +139,8 @@ fn hidden_paths() -> Vec<(PathBuf, &'static str)> {
     let registries = registries.into_iter().flatten().flatten();
     let mut hidden: Vec<_> = registries.map(|folder| (folder.path(), "crates")).collect();
     hidden.push((workspace::root(), "mlgate"));
+    // Of several that match, the last one counts.
+    hidden.push((workspace::target(), "target"));
     hidden
 }
 
