@@ -302,7 +302,7 @@ def test_an_upgrade_and_the_way_back(installed, order):
         assert '"experiments"' in place.run(back)
     # 503 while the only server starts, if that takes longer than decisions may be old; nobody was
     # ever refused for another reason.
-    assert asking.answers[200] > 50 and set(asking.answers) <= {200, 503}, asking.answers
+    assert asking.answers[200] > 10 and set(asking.answers) <= {200, 503}, asking.answers
 
 
 def test_sizing(installed):
