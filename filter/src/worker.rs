@@ -69,7 +69,7 @@ pub struct Question<'a, M> {
     pub not_after_ms: Option<u64>,
 }
 
-/// Between looks at what need not be exact, in ms: gauges, and the secret of the shared cache.
+/// Between looks at what changes slowly or never, in ms: the memory, and the shared cache's secret.
 const SWEEP_MS: u64 = 500;
 
 #[derive(Debug)]
@@ -141,9 +141,14 @@ impl Worker {
         let (watch, means) = self.means(host);
         watch.tick(means, now_ms);
         self.cache.watermarks.refresh(host);
+        let heard_ms = self.cache.watermarks.heard_ms();
+        if heard_ms > 0 {
+            self.metrics.heard_age(host, now_ms.saturating_sub(heard_ms));
+        }
         if self.swept_ms.is_none_or(|swept_ms| now_ms.abs_diff(swept_ms) >= SWEEP_MS) {
             self.swept_ms = Some(now_ms);
-            self.sweep(host, now_ms);
+            self.cache.adopt_secret(host);
+            self.metrics.memory(host);
         }
         let keys = self.cache.watermarks.keys();
         if keys != self.keys_seen {
@@ -151,15 +156,6 @@ impl Worker {
             self.read_keys(host);
         }
         self.mind_lane(host, now_ms)
-    }
-
-    fn sweep<H: Host>(&mut self, host: &H, now_ms: u64) {
-        self.cache.adopt_secret(host);
-        self.metrics.memory(host);
-        let heard_ms = self.cache.watermarks.heard_ms();
-        if heard_ms > 0 {
-            self.metrics.heard_age(host, now_ms.saturating_sub(heard_ms));
-        }
     }
 
     /// Whether this allowed request is one of those that are logged.
