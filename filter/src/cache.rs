@@ -87,13 +87,12 @@ impl Cache {
     /// field by its length, so no two requests have the same ones. Nothing is older than
     /// `max_staleness`, and no known change has touched it.
     pub fn look_up<H: Host>(&mut self, host: &H, question: &[u8], now_ms: u64) -> Found {
+        self.watermarks.refresh(host);
         let near = self.recognizer.mark(host, question);
-        if let Some(mark) = near
-            && let Some(answer) = self.recall(host, mark, now_ms)
-        {
+        if let Some(answer) = near.and_then(|mark| self.remembered(mark, now_ms)) {
             return Found::Answer { answer, layer: Layer::Worker, near };
         }
-        let key = self.key(host, question);
+        let key = self.key(host, question, near);
         match key.and_then(|key| self.find_shared(host, &key, now_ms)) {
             Some(answer) => Found::Answer { answer, layer: Layer::Shared, near },
             None => Found::Nothing(key),
@@ -108,6 +107,11 @@ impl Cache {
         now_ms: u64,
     ) -> Option<Rc<pb::AuthorizeResponse>> {
         self.watermarks.refresh(host);
+        self.remembered(mark, now_ms)
+    }
+
+    /// The same, by watermarks that were just read.
+    fn remembered(&mut self, mark: Mark, now_ms: u64) -> Option<Rc<pb::AuthorizeResponse>> {
         let entry = self.l1.get(&mark)?.clone();
         if self.is_usable(&entry, now_ms) {
             return Some(entry.answer);
@@ -117,24 +121,22 @@ impl Cache {
     }
 
     /// `None` where there is no secret: then nothing is cached.
-    fn key<H: Host>(&mut self, host: &H, question: &[u8]) -> Option<Key> {
+    fn key<H: Host>(&mut self, host: &H, question: &[u8], near: Option<Mark>) -> Option<Key> {
         if self.mac.is_none() {
             self.adopt_secret(host);
         }
         let mut mac = self.mac.clone()?;
         mac.update(question);
-        let near = self.recognizer.mark(host, question);
         Some(Key { near, far: mac.finalize().into_bytes().into() })
     }
 
-    /// What any worker has put into shared data.
+    /// What any worker has put into shared data, by watermarks that were just read.
     fn find_shared<H: Host>(
         &mut self,
         host: &H,
         key: &Key,
         now_ms: u64,
     ) -> Option<Rc<pb::AuthorizeResponse>> {
-        self.watermarks.refresh(host);
         let stored = host.shared(&self.slot(&key.far)?).ok()?;
         let entry = Entry::decode(&stored.value, &key.far)?;
         if !self.is_usable(&entry, now_ms) {

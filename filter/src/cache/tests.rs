@@ -3,6 +3,13 @@ use super::*;
 use crate::mock::Mock;
 use prost::Message;
 
+impl Cache {
+    fn key_of<H: Host>(&mut self, host: &H, question: &[u8]) -> Option<Key> {
+        let near = self.recognizer.mark(host, question);
+        self.key(host, question, near)
+    }
+}
+
 const ALICE: &str = "alice";
 
 fn cache() -> Cache {
@@ -36,7 +43,7 @@ fn answer(outcome: pb::Outcome, revision: u64) -> Rc<pb::AuthorizeResponse> {
 /// One worker that has stored an answer of revision 10 a moment ago.
 fn stored(host: &Mock) -> (Cache, Key) {
     let mut cache = cache();
-    let key = cache.key(host, &request("secret", "").encode_to_vec()).unwrap();
+    let key = cache.key_of(host, &request("secret", "").encode_to_vec()).unwrap();
     let answer = answer(pb::Outcome::Allowed, 10);
     cache.store(host, &key, host.now_ms(), None, &answer);
     (cache, key)
@@ -61,7 +68,7 @@ fn an_answer_is_found_by_the_worker_that_asked_and_by_the_others() {
     let (mut first, key) = stored(&host);
     assert_eq!(found(&mut first, &host, &key), Some(Layer::Worker));
     let mut second = cache();
-    let other = second.key(&host, &request("secret", "").encode_to_vec()).unwrap();
+    let other = second.key_of(&host, &request("secret", "").encode_to_vec()).unwrap();
     assert_eq!(other.far, key.far);
     assert_eq!(found(&mut second, &host, &other), Some(Layer::Shared));
     assert_eq!(found(&mut second, &host, &other), Some(Layer::Worker));
@@ -97,7 +104,7 @@ fn no_two_questions_share_a_fingerprint() {
     let host = Mock::new();
     let mut cache = cache();
     let mut of =
-        |request: &pb::AuthorizeRequest| cache.key(&host, &request.encode_to_vec()).unwrap();
+        |request: &pb::AuthorizeRequest| cache.key_of(&host, &request.encode_to_vec()).unwrap();
     let one = of(&request("ab", "c"));
     assert_ne!(one, of(&request("a", "bc")));
     assert_ne!(one, of(&request("ab", "")));
@@ -159,7 +166,7 @@ fn a_change_voids_what_depends_on_it_in_every_worker_and_nothing_else() {
     hear(&host);
     let (mut cache, key) = stored(&host);
     let mut other = self::cache();
-    let _ = other.key(&host, &request("secret", "").encode_to_vec());
+    let _ = other.key_of(&host, &request("secret", "").encode_to_vec());
     let mut stream = self::cache();
     let change = |revision, name: &str| Change::Scopes { revision, scopes: vec![user_scope(name)] };
     stream.watermarks.apply(&host, &change(11, "bob"));
@@ -194,7 +201,7 @@ fn an_answer_that_was_overtaken_on_its_way_is_not_used() {
     let mut cache = cache();
     let change = Change::Scopes { revision: 11, scopes: vec![user_scope(ALICE)] };
     cache.watermarks.apply(&host, &change);
-    let key = cache.key(&host, &request("secret", "").encode_to_vec()).unwrap();
+    let key = cache.key_of(&host, &request("secret", "").encode_to_vec()).unwrap();
     cache.store(&host, &key, host.now_ms(), None, &answer(pb::Outcome::Allowed, 10));
     assert!(found(&mut cache, &host, &key).is_none());
     cache.store(&host, &key, host.now_ms(), None, &answer(pb::Outcome::Allowed, 11));
@@ -234,7 +241,7 @@ fn a_stream_without_a_reset_dates_nothing() {
 fn an_answer_from_before_the_stream_is_not_dated_by_it() {
     let host = Mock::new();
     let mut cache = cache();
-    let key = cache.key(&host, &request("secret", "").encode_to_vec()).unwrap();
+    let key = cache.key_of(&host, &request("secret", "").encode_to_vec()).unwrap();
     cache.store(&host, &key, host.now_ms(), None, &answer(pb::Outcome::Allowed, 9));
     hear(&host);
     assert!(found(&mut cache, &host, &key).is_none());
@@ -245,7 +252,7 @@ fn refusals_are_kept_briefly_and_failures_not_at_all() {
     let host = Mock::new();
     hear(&host);
     let mut cache = cache();
-    let key = cache.key(&host, &request("secret", "").encode_to_vec()).unwrap();
+    let key = cache.key_of(&host, &request("secret", "").encode_to_vec()).unwrap();
     for outcome in [pb::Outcome::Denied, pb::Outcome::Unauthenticated] {
         cache.store(&host, &key, host.now_ms(), None, &answer(outcome, 10));
         assert!(found(&mut cache, &host, &key).is_some());
@@ -269,7 +276,7 @@ fn nothing_outlives_its_credential() {
     let host = Mock::new();
     hear(&host);
     let mut cache = cache();
-    let key = cache.key(&host, &request("secret", "").encode_to_vec()).unwrap();
+    let key = cache.key_of(&host, &request("secret", "").encode_to_vec()).unwrap();
     let ends = host.now_ms() + 500;
     cache.store(&host, &key, host.now_ms(), Some(ends), &answer(pb::Outcome::Allowed, 10));
     host.advance(499);
@@ -291,7 +298,7 @@ fn foreign_and_damaged_bytes_in_a_slot_are_no_answer() {
     for bytes in [&b"poison"[..], b"", &good[..40], &good[..good.len() - 1], &other_key, &huge] {
         host.set_shared(&slot, bytes, None).unwrap();
         let mut worker = self::cache();
-        let key = worker.key(&host, &request("secret", "").encode_to_vec()).unwrap();
+        let key = worker.key_of(&host, &request("secret", "").encode_to_vec()).unwrap();
         assert_eq!(cache.slot(&key.far).unwrap(), slot);
         assert!(found(&mut worker, &host, &key).is_none(), "{} bytes", bytes.len());
     }
@@ -303,7 +310,7 @@ fn a_flood_of_keys_uses_no_more_than_the_slots() {
     let config = CacheConfig { slots: 16, l1_entries: 4, ..CacheConfig::default() };
     let mut cache = Cache::new(config, "mlgate/test/".to_owned());
     for index in 0..500 {
-        let key = cache.key(&host, &request(&index.to_string(), "").encode_to_vec()).unwrap();
+        let key = cache.key_of(&host, &request(&index.to_string(), "").encode_to_vec()).unwrap();
         cache.store(&host, &key, host.now_ms(), None, &answer(pb::Outcome::Allowed, 10));
     }
     let slots = host.0.shared.borrow().keys().filter(|key| key.contains("/d/")).count();
@@ -315,7 +322,7 @@ fn switched_off_it_stores_nothing() {
     let host = Mock::new();
     let config = CacheConfig { slots: 0, l1_entries: 0, ..CacheConfig::default() };
     let mut cache = Cache::new(config, "mlgate/test/".to_owned());
-    let key = cache.key(&host, &request("secret", "").encode_to_vec()).unwrap();
+    let key = cache.key_of(&host, &request("secret", "").encode_to_vec()).unwrap();
     cache.store(&host, &key, host.now_ms(), None, &answer(pb::Outcome::Allowed, 10));
     assert!(found(&mut cache, &host, &key).is_none());
 }
