@@ -112,12 +112,8 @@ pub fn build(interrupt: &Interrupt, what: &str, arguments: &[&str]) -> Result<()
 /// As [`build`], for others to have: nobody learns from it where it was built, and the paths that
 /// panics name take less room.
 pub fn build_for_release(interrupt: &Interrupt, what: &str, arguments: &[&str]) -> Result<()> {
-    let mut flags: Vec<OsString> = std::env::var_os("RUSTFLAGS")
-        .iter()
-        .flat_map(|flags| {
-            flags.to_string_lossy().split(' ').map(OsString::from).collect::<Vec<_>>()
-        })
-        .collect();
+    let given = std::env::var("RUSTFLAGS").unwrap_or_default();
+    let mut flags: Vec<OsString> = given.split_whitespace().map(OsString::from).collect();
     for (from, to) in hidden_paths() {
         let mut flag = OsString::from("--remap-path-prefix=");
         flag.push(from);
