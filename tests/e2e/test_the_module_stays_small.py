@@ -4,6 +4,7 @@ that is run for releases only: here each change meets the limit."""
 import re
 
 from support.gate import BUILT, ROOT
+from support.wasm import read_leb
 
 LIMIT = int(
     re.search(
@@ -16,23 +17,11 @@ HEADER = 8
 CUSTOM = 0
 
 
-def number(module, at):
-    """A LEB128 number, and where the next thing begins."""
-    value = shift = 0
-    while True:
-        byte = module[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        shift += 7
-        if byte < 0x80:
-            return value, at
-
-
 def stripped_size(module):
     """Without custom sections: names, and what else a release has not."""
     size, at = HEADER, HEADER
     while at < len(module):
-        length, content = number(module, at + 1)
+        length, content = read_leb(module, at + 1)
         if module[at] != CUSTOM:
             size += content + length - at
         at = content + length

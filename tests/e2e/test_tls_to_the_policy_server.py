@@ -3,14 +3,14 @@ other who they are, and with anybody else nothing is decided."""
 
 import contextlib
 import shutil
-import subprocess
 
 import pytest
 import requests
 import yaml
 from support.certificates import Authority
 from support.envoy import SHIPPED, another_envoy, localised
-from support.gate import accepts, free_port, wait_until
+from support.gate import wait_until
+from support.second_server import another_policy_server
 
 HOST = "policy.mlgate.internal"
 DIRECTORY = "/etc/envoy/policy-tls"
@@ -39,26 +39,13 @@ def authorities(tmp_path_factory):
     return Authorities(tmp_path_factory.mktemp("authorities"))
 
 
-@contextlib.contextmanager
 def policy_server(gate, files, log_file):
     """A second server on the same store, that speaks TLS; yields its port."""
-    port = free_port()
-    flags = ["--listen", f"127.0.0.1:{port}", "--tls-certificate", files / "tls.crt"]
-    flags += ["--tls-key", files / "tls.key", "--tls-client-ca", files / "ca.crt"]
-    # The first server has the port of the metrics that the file names.
-    flags += ["--metrics-listen", f"127.0.0.1:{free_port()}"]
-    with open(log_file, "wb") as log:
-        process = subprocess.Popen(
-            [*gate.ready["policy_command"], *map(str, flags)],
-            stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-        )
-    try:
-        wait_until(lambda: accepts(port) or process.poll() is not None, "the server listens")
-        assert process.poll() is None, log_file.read_text()
-        yield port
-    finally:
-        process.terminate()
-        process.wait(timeout=20)
+    return another_policy_server(gate, log_file, {
+        "tls-certificate": files / "tls.crt",
+        "tls-key": files / "tls.key",
+        "tls-client-ca": files / "ca.crt",
+    })
 
 
 @pytest.fixture(scope="module")

@@ -1,10 +1,8 @@
 """A client's trace, from its request through the filter and the policy server to a collector."""
 
-import contextlib
 import json
 import re
 import secrets
-import subprocess
 
 import pytest
 import requests
@@ -12,7 +10,8 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from support.canaries import CANARIES
 from support.collector import Collector
 from support.envoy import another_envoy
-from support.gate import accepts, basic, free_port, wait_until
+from support.gate import basic, wait_until
+from support.second_server import another_policy_server
 
 CLIENTS_SPAN = "b7ad6b7169203331"
 READ = "/api/2.0/mlflow/experiments/get"
@@ -22,24 +21,10 @@ ATTRIBUTES = {
 }  # fmt: skip
 
 
-@contextlib.contextmanager
 def tracing_server(gate, url, log_file):
     """A second policy server on the same store, that sends spans; yields its port."""
-    port = free_port()
     # Of calls without a client's trace there are to be no spans: tests find theirs.
-    flags = {"listen": f"127.0.0.1:{port}", "otlp-endpoint": url, "otlp-sample": "0"}
-    # The first server has the port of the metrics that the file names.
-    flags["metrics-listen"] = f"127.0.0.1:{free_port()}"
-    command = [*gate.ready["policy_command"], *(f"--{name}={flags[name]}" for name in flags)]
-    with open(log_file, "wb") as log:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-    try:
-        wait_until(lambda: accepts(port) or process.poll() is not None, "the server listens")
-        assert process.poll() is None, log_file.read_text()
-        yield port
-    finally:
-        process.terminate()
-        process.wait(timeout=20)
+    return another_policy_server(gate, log_file, {"otlp-endpoint": url, "otlp-sample": "0"})
 
 
 class Traced:

@@ -4,6 +4,8 @@ The filter has no input that makes it trap, as far as anybody knows. What happen
 one does is still Envoy's business and ours, so the fault is put into the bytes.
 """
 
+from .wasm import read_leb
+
 EXPORT, CODE, IMPORT = 7, 10, 2
 FUNCTION = 0
 # No locals; unreachable; end.
@@ -29,59 +31,47 @@ def _sections(module):
     at = 8
     while at < len(module):
         number = module[at]
-        size, start = _read(module, at + 1)
+        size, start = read_leb(module, at + 1)
         yield number, module[start : start + size]
         at = start + size
 
 
 def _imported_functions(section):
-    count, at = _read(section, 0)
+    count, at = read_leb(section, 0)
     functions = 0
     for _ in range(count):
         for _name in range(2):
-            size, at = _read(section, at)
+            size, at = read_leb(section, at)
             at += size
         kind = section[at]
         # A Rust module imports functions, and nothing that would be written in another way.
         assert kind == FUNCTION, f"import of kind {kind}"
-        _, at = _read(section, at + 1)
+        _, at = read_leb(section, at + 1)
         functions += 1
     return functions
 
 
 def _exported(section):
-    count, at = _read(section, 0)
+    count, at = read_leb(section, 0)
     found = {}
     for _ in range(count):
-        size, at = _read(section, at)
+        size, at = read_leb(section, at)
         name = section[at : at + size].decode()
         kind = section[at + size]
-        index, at = _read(section, at + size + 1)
+        index, at = read_leb(section, at + size + 1)
         if kind == FUNCTION:
             found[name] = index
     return found
 
 
 def _with_body(section, which, body):
-    count, at = _read(section, 0)
+    count, at = read_leb(section, 0)
     for number in range(count):
-        size, start = _read(section, at)
+        size, start = read_leb(section, at)
         if number == which:
             return section[:at] + _leb(len(body)) + body + section[start + size :]
         at = start + size
     raise AssertionError(f"no function {which}")
-
-
-def _read(data, at):
-    """An unsigned LEB128 number, and where it ends."""
-    value = shift = 0
-    while True:
-        byte = data[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        shift += 7
-        if byte < 0x80:
-            return value, at
 
 
 def _leb(value):
