@@ -33,6 +33,10 @@ pub struct Key {
 /// hash each, but a new grant should be felt at once even where changes cannot be heard of.
 const REFUSAL_TTL_MS: u64 = 2_000;
 
+/// The compare-and-swap number of a slot that was never used: Envoy ignores it there, and it is no
+/// value's. So of two workers that find a slot unused at the same time only one fills it.
+const UNUSED: u32 = u32::MAX;
+
 /// Where an answer was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Layer {
@@ -201,16 +205,16 @@ impl Cache {
                 if newer {
                     return false;
                 }
-                Some(stored.cas)
+                stored.cas
             }
-            Err(_) => None,
+            Err(_) => UNUSED,
         };
         // Losing the race only costs a question.
-        let written = host.set_shared(slot, bytes, cas);
+        let written = host.set_shared(slot, bytes, Some(cas));
         if let Err(HostError::Other(status)) = written {
             log::warn!("shared data: status {status} on writing a decision");
         }
-        cas.is_none() && written.is_ok()
+        cas == UNUSED && written.is_ok()
     }
 
     fn slot(&self, key: &Fingerprint) -> Option<String> {

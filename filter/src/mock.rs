@@ -21,6 +21,8 @@ pub struct State {
     pub replies: RefCell<Vec<(ContextId, LocalReply)>>,
     pub properties: RefCell<BTreeMap<String, Vec<u8>>>,
     pub shared: RefCell<BTreeMap<String, Shared>>,
+    /// What another VM puts under the same key just before the next write.
+    pub crossing: RefCell<Option<Vec<u8>>>,
     pub calls: RefCell<Vec<(Token, String, Vec<u8>)>>,
     /// Streams by the method that opened them.
     pub streams: RefCell<Vec<(Token, String)>>,
@@ -171,6 +173,10 @@ impl Host for Mock {
     }
 
     fn set_shared(&self, key: &str, value: &[u8], cas: Option<u32>) -> Result<(), HostError> {
+        let crossing = self.0.crossing.borrow_mut().take();
+        if let Some(crossing) = crossing {
+            self.set_shared(key, &crossing, None)?;
+        }
         let mut shared = self.0.shared.borrow_mut();
         // As Envoy: a cas on a missing key is ignored.
         if let (Some(stored), Some(cas)) = (shared.get(key), cas)

@@ -318,6 +318,20 @@ fn a_flood_of_keys_uses_no_more_than_the_slots() {
 }
 
 #[test]
+fn of_two_workers_that_fill_an_unused_slot_at_once_one_is_counted() {
+    let host = Mock::new();
+    let mut cache = cache();
+    let key = cache.key_of(&host, b"question").unwrap();
+    let answer = answer(pb::Outcome::Allowed, 10);
+    *host.0.crossing.borrow_mut() = Some(b"the other worker's".to_vec());
+    let mut fills = || cache.store(&host, &key, host.now_ms(), None, &answer);
+    assert!(!fills(), "the other one has filled it");
+    assert!(!fills(), "it is used now");
+    let other = cache.key_of(&host, b"another question").unwrap();
+    assert!(cache.store(&host, &other, host.now_ms(), None, &answer), "nobody was there");
+}
+
+#[test]
 fn switched_off_it_stores_nothing() {
     let host = Mock::new();
     let config = CacheConfig { slots: 0, l1_entries: 0, ..CacheConfig::default() };
