@@ -128,6 +128,17 @@ pub fn subject(kind: Kind) -> pb::Subject {
     pb::Subject { kind: Some(kind) }
 }
 
+/// Whom a credential claims that the policy server checks itself: neither none nor a JWT.
+pub fn claimed(credential: Credential) -> Option<pb::Subject> {
+    match credential {
+        Credential::Basic { username, password } => {
+            Some(subject(Kind::Basic(pb::BasicCredential { username, password })))
+        }
+        Credential::Opaque(token) => Some(subject(Kind::Bearer(pb::BearerToken { token }))),
+        Credential::Absent | Credential::Jwt(_) => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

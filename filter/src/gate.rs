@@ -44,6 +44,8 @@ use crate::refusal::Refusal;
 use crate::reply::Answer;
 use crate::surface::{Administration, Passage, Reading, Routed, read_head};
 use crate::worker::Worker;
+use std::rc::Rc;
+
 pub use familiar::Familiar;
 use head::{CredentialHeader, Head};
 use permit::Permit;
@@ -58,7 +60,7 @@ const GRACE_MS: u64 = 500;
 
 /// A request that is known, whose body is not read yet.
 enum Unread {
-    Routed(Routed),
+    Routed(Rc<Routed>),
     Administer(Administration),
     /// A route that the catalogue does not know.
     Unknown(Operation),
@@ -106,6 +108,8 @@ pub struct Gate {
     head: Option<Head>,
     /// What its head would be known again by.
     mark: Option<Mark>,
+    /// What its body is read by, of a head that is not known yet.
+    opening: Option<Rc<Routed>>,
     credential_header: CredentialHeader,
     route: &'static str,
     username: String,
@@ -133,6 +137,7 @@ impl Gate {
             state: State::Init,
             head: None,
             mark: None,
+            opening: None,
             credential_header: CredentialHeader::Authorization,
             route: "(unread)",
             username: String::new(),
@@ -169,9 +174,9 @@ impl Gate {
             return Step::Answer(worker.replies.refusal(&refusal));
         }
         let head = self.head.insert(head);
-        if let Some((mark, seen)) = worker.meet(host, head) {
+        if let Some((mark, known)) = worker.meet(host, head) {
             self.mark = Some(mark);
-            if let Some(step) = seen.and_then(|seen| self.again(worker, host, &seen)) {
+            if let Some(step) = known.and_then(|known| self.again(worker, host, &known)) {
                 return step;
             }
         }
@@ -195,7 +200,7 @@ impl Gate {
             Reading::Routed(routed) => {
                 self.route = routed.route();
                 let need = routed.body_need();
-                self.identify(worker, host, need, Unread::Routed(routed))
+                self.identify(worker, host, need, Unread::Routed(Rc::new(routed)))
             }
             Reading::Administer(administration) => {
                 self.route = administration.route();
@@ -227,7 +232,7 @@ impl Gate {
         let refused = match unread {
             Unread::Routed(routed) => {
                 let need = routed.body_need();
-                match routed.read(body) {
+                match Routed::read(Rc::unwrap_or_clone(routed), body) {
                     Ok(mut operation) => {
                         self.leave_as_it_came(worker, &mut operation, body);
                         return self.decide(worker, host, operation, who, need);

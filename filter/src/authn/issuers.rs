@@ -195,9 +195,8 @@ impl Issuers {
         Ok(subject(Kind::Verified(identity)))
     }
 
-    /// The same for a token that was verified before and has not ended.
-    pub fn recall<H: Host>(&mut self, host: &H, token: &[u8], now_ms: u64) -> Option<pb::Subject> {
-        let mark = self.recognizer.mark(host, token)?;
+    /// The same for the mark of a token that was verified before and has not ended.
+    pub fn recall(&mut self, mark: Mark, now_ms: u64) -> Option<pb::Subject> {
         let known = self.remembered(mark, now_ms)?;
         Some(subject(Kind::Verified(known.identity.clone())))
     }

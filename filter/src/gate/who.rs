@@ -10,6 +10,7 @@ use crate::host::Host;
 use crate::operation::BodyNeed;
 use crate::surface::cross_site::{self, Page};
 use crate::worker::Worker;
+use std::rc::Rc;
 
 impl Gate {
     /// Says who asks, then reads on, or waits for the body. Nobody's body is waited for.
@@ -41,6 +42,10 @@ impl Gate {
         let ended = self.head.as_ref().is_some_and(|head| head.end_of_stream);
         match (need, who) {
             (BodyNeed::Whole { limit }, who) if !ended => {
+                self.opening = match &unread {
+                    Unread::Routed(routed) if self.mark.is_some() => Some(Rc::clone(routed)),
+                    _ => None,
+                };
                 self.await_body(worker, host, unread, who, limit)
             }
             (_, Who::Known(who)) => self.read(worker, host, unread, who, head_body(need)),
@@ -74,14 +79,8 @@ impl Gate {
             Credential::Absent if forwarded == Forwarded::Ignored => {
                 Err(Unauthenticated::basic("forwarded_untrusted").into())
             }
-            Credential::Absent => Err(Unauthenticated::basic("no_credential").into()),
-            Credential::Basic { username, password } => {
-                Ok(authn::subject(Kind::Basic(pb::BasicCredential { username, password })))
-            }
-            Credential::Opaque(token) => {
-                Ok(authn::subject(Kind::Bearer(pb::BearerToken { token })))
-            }
             Credential::Jwt(token) => worker.verify(host, &token),
+            other => authn::claimed(other).ok_or(Unauthenticated::basic("no_credential").into()),
         }
     }
 }

@@ -8,6 +8,7 @@ use crate::contract as pb;
 use crate::host::{ContextId, Headers, Host};
 use crate::metrics::Count;
 use crate::policy_client::Method;
+use crate::recognizer::Mark;
 
 impl Worker {
     /// What a proxy in front says, where that counts.
@@ -24,7 +25,13 @@ impl Worker {
     /// even be read.
     pub fn recall<H: Host>(&mut self, host: &H, authorization: &[u8]) -> Option<pb::Subject> {
         let token = authn::after_bearer(authorization)?;
-        let known = self.issuers.recall(host, token, host.now_ms())?;
+        let mark = self.issuers.mark(host, token)?;
+        self.recall_marked(host, mark)
+    }
+
+    /// The same for the mark of such a token.
+    pub fn recall_marked<H: Host>(&mut self, host: &H, token: Mark) -> Option<pb::Subject> {
+        let known = self.issuers.recall(token, host.now_ms())?;
         self.metrics.count(host, Count::JwtVerified);
         Some(known)
     }

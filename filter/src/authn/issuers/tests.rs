@@ -91,7 +91,8 @@ fn whose(
     token: &str,
     now_ms: u64,
 ) -> Result<pb::Subject, Unproven> {
-    match issuers.recall(host, token.as_bytes(), now_ms) {
+    let mark = issuers.mark(host, token.as_bytes());
+    match mark.and_then(|mark| issuers.recall(mark, now_ms)) {
         Some(known) => Ok(known),
         None => issuers.verify(host, token, now_ms),
     }

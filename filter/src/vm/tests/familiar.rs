@@ -74,3 +74,68 @@ fn a_familiar_request_is_asked_for_again_when_its_answer_is_old() {
     assert_eq!(world.get(GET_EXPERIMENT).1, Flow::Hold);
     assert_eq!(world.calls("Authorize"), 2);
 }
+
+/// The head of a request with a body has been met twice, with the same body: it is familiar.
+fn familiar_head() -> World {
+    let mut world = World::new();
+    assert_eq!(send(&mut world, &metric()), Flow::Buffer);
+    world.allow();
+    for _ in 0..2 {
+        assert_eq!(send(&mut world, &metric()), Flow::Continue);
+    }
+    assert_eq!(world.calls("Authorize"), 1);
+    world
+}
+
+/// A POST with this body, whole; what the last callback said.
+fn send(world: &mut World, body: &str) -> Flow {
+    let (request, flow) = world.post(LOG_METRIC, body);
+    assert_eq!(flow, Flow::Buffer, "held until its body is there");
+    world.body(request, Request, true)
+}
+
+#[test]
+fn the_body_of_a_familiar_head_is_read_each_time() {
+    let mut world = familiar_head();
+    let other = metric().replace(RUN, &"b".repeat(32));
+    assert_eq!(send(&mut world, &other), Flow::Buffer);
+    let (token, asked): (_, pb::AuthorizeRequest) = world.last_call();
+    assert!(format!("{:?}", asked.requirements).contains(&"b".repeat(32)));
+    world.answer(token, &decision(pb::Outcome::Denied));
+    let (request, _) = world.post(LOG_METRIC, &other);
+    world.body(request, Request, true);
+    assert_eq!((world.status_of(request), world.calls("Authorize")), (Some(403), 2));
+    let twice = metric().replace("value\":1.0", "run_id\":12");
+    assert_eq!(twice.len(), metric().len(), "the head is the same");
+    let (request, _) = world.post(LOG_METRIC, &twice);
+    assert_ne!(world.body(request, Request, true), Flow::Continue);
+    assert_eq!(world.status_of(request), Some(400), "a field that is given twice");
+    assert_eq!(send(&mut world, &metric()), Flow::Continue);
+    assert_eq!(world.host.request_header("x-mlgate-user").as_deref(), Some("alice"));
+    assert_eq!(world.host.request_header("authorization"), None);
+}
+
+#[test]
+fn a_head_that_differs_from_a_familiar_one_is_read_for_itself() {
+    let mut world = familiar_head();
+    let length = metric().len().to_string();
+    let json = ("content-type", "application/json");
+    let sized = ("content-length", length.as_str());
+    for odd in [
+        [BASIC, json, ("content-length", "1"), sized],
+        [BASIC, json, ("content-encoding", "gzip"), sized],
+        [BASIC, ("content-type", "text/plain"), sized, ("x-kept", "1")],
+    ] {
+        let (request, flow) = world.start("POST", LOG_METRIC, &odd, false);
+        assert_eq!((world.status_of(request), flow), (Some(400), Flow::Hold), "{odd:?}");
+    }
+    let foreign = [BASIC, json, sized, ("origin", "https://evil.example")];
+    let (request, _) = world.start("POST", LOG_METRIC, &foreign, false);
+    assert_eq!(world.status_of(request), Some(403));
+    let (request, _) = world.start("POST", LOG_METRIC, &[json, sized], false);
+    assert_eq!(world.status_of(request), Some(401));
+    let (request, flow) = world.start("POST", LOG_METRIC, &[BASIC, json, sized], true);
+    assert_ne!(flow, Flow::Continue, "no body follows");
+    assert!(!world.resumed(request, Request));
+    assert_eq!(world.calls("Authorize"), 1);
+}
