@@ -7,17 +7,23 @@ use std::time::{Duration, Instant, SystemTime};
 use sqlx::postgres::PgListener;
 use tokio::sync::watch;
 
+use super::alarm::Alarm;
 use super::error::Result;
 use super::stamp::Stamp;
 use super::url::{DatabaseUrl, SqliteMode};
 use super::write::NOTIFY_CHANNEL;
 use super::{Shared, Store};
 
-/// SQLite has nothing that wakes another process, and looking at its files is cheap.
+/// SQLite has nothing that wakes another process, and looking at its files is cheap. So often where
+/// they were written lately, or the kernel does not tell when they are.
 const SQLITE_POLL: Duration = Duration::from_millis(25);
 
-/// The database itself is asked this often, whatever its files look like.
-const SQLITE_ASK: Duration = Duration::from_millis(250);
+/// The same where it does.
+pub(super) const SQLITE_REST: Duration = Duration::from_millis(250);
+
+/// The database itself is asked this often, whatever its files look like: the shorter after a write,
+/// the longer when the last one is ten times as long ago.
+const SQLITE_ASK: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(1));
 
 /// The net below NOTIFY, and the measure of whether the database still answers.
 const POSTGRES_POLL: Duration = Duration::from_millis(250);
@@ -108,31 +114,51 @@ async fn poll(shared: Weak<Shared>) {
     let mut listener = None;
     let mut listen_at = Instant::now();
     let mut seen = Seen::default();
+    let mut alarm = Alarm::default();
     loop {
         let Some(strong) = shared.upgrade() else { return };
         if listener.is_none() && Instant::now() >= listen_at {
             listener = listen(&strong.url).await;
             listen_at = Instant::now() + RELISTEN;
         }
+        // Before the question: a write after it rings.
+        let quiet = strong.url.sqlite_path().is_some_and(|path| alarm.watch(path));
         let asked = Instant::now();
         match seen.revision(&strong, asked).await {
             Ok(revision) => strong.feed.confirm(revision, asked),
             Err(error) => tracing::warn!(%error, "can not read the store's revision"),
         }
-        let pause = match strong.url {
-            DatabaseUrl::Sqlite(_) => SQLITE_POLL,
-            DatabaseUrl::Postgres(_) => POSTGRES_POLL,
+        let store = match strong.url {
+            DatabaseUrl::Sqlite(_) => None,
+            DatabaseUrl::Postgres(_) => Some(POSTGRES_POLL),
         };
         drop(strong);
-        if !pause_or_notified(&mut listener, pause).await {
-            listener = None;
+        match store {
+            Some(pause) => {
+                if !pause_or_notified(&mut listener, pause).await {
+                    listener = None;
+                }
+            }
+            None if quiet && seen.is_settled() => {
+                let _ = tokio::time::timeout(SQLITE_REST, alarm.rung()).await;
+            }
+            // A write rings before what it wrote can be read.
+            None => tokio::time::sleep(SQLITE_POLL).await,
         }
     }
 }
 
 /// What a SQLite file had to say when it was last asked.
 #[derive(Default)]
-struct Seen(Option<(Stamp, Instant, u64)>);
+struct Seen(Option<Answer>);
+
+struct Answer {
+    stamp: Stamp,
+    asked: Instant,
+    /// How long it is relied on.
+    lasts: Duration,
+    revision: u64,
+}
 
 impl Seen {
     /// The store's newest revision; asks only where it may have changed.
@@ -140,17 +166,25 @@ impl Seen {
         // Before the question: what is committed after it changes the next stamp.
         let before = SystemTime::now();
         let stamp = shared.url.sqlite_path().and_then(Stamp::read);
-        if let Some((known, asked, revision)) = &self.0
-            && stamp.as_ref() == Some(known)
-            && now.duration_since(*asked) < SQLITE_ASK
+        if let Some(answer) = &self.0
+            && stamp.as_ref() == Some(&answer.stamp)
+            && now.duration_since(answer.asked) < answer.lasts
         {
-            return Ok(*revision);
+            return Ok(answer.revision);
         }
         let settled = stamp.filter(|stamp| stamp.is_settled(before));
         self.0 = None;
         let revision = super::changes::current(&shared.pool).await?;
-        self.0 = settled.map(|stamp| (stamp, now, revision));
+        self.0 = settled.map(|stamp| {
+            let lasts = (stamp.rested(before) / 10).clamp(SQLITE_ASK.0, SQLITE_ASK.1);
+            Answer { stamp, asked: now, lasts, revision }
+        });
         Ok(revision)
+    }
+
+    /// Whether all that was written could be read: what comes will be told by the next write.
+    fn is_settled(&self) -> bool {
+        self.0.is_some()
     }
 }
 

@@ -5,6 +5,7 @@
 //! revisions have no gaps and become visible in their order; a reader that has seen revision n
 //! has seen everything up to n.
 
+mod alarm;
 mod assignments;
 mod changes;
 mod connect;

@@ -1,7 +1,7 @@
 //! What the file system says of a SQLite file: reading it costs microseconds, where asking the
 //! database for its revision costs a hundred.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 /// How long after a file was written it may hold more than could be read then. File systems take
@@ -18,10 +18,12 @@ pub(super) struct Stamp {
     log: Option<FileStamp>,
 }
 
+/// Device and number of a file: another one may have been put in its place.
+pub(super) type Identity = (u64, u64);
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct FileStamp {
-    /// Another file may have been put in its place.
-    identity: (u64, u64),
+    identity: Identity,
     length: u64,
     modified: SystemTime,
 }
@@ -29,19 +31,34 @@ struct FileStamp {
 impl Stamp {
     /// `None` where the file system does not say.
     pub fn read(database: &Path) -> Option<Self> {
-        let mut log = database.as_os_str().to_owned();
-        log.push("-wal");
-        Some(Self { database: FileStamp::read(database)?, log: FileStamp::read(log.as_ref()) })
+        Some(Self { database: FileStamp::read(database)?, log: FileStamp::read(&log_of(database)) })
+    }
+
+    /// The files themselves, if both are there.
+    pub fn files(&self) -> Option<[Identity; 2]> {
+        Some([self.database.identity, self.log.as_ref()?.identity])
     }
 
     /// Whether whatever can be read later than `before` is sure to show in a stamp. `before` is
     /// when this one was about to be read.
     pub fn is_settled(&self, before: SystemTime) -> bool {
-        let files = [Some(&self.database), self.log.as_ref()];
-        // A time to come, after the clock was set back, tells nothing either.
-        let age = |file: &FileStamp| before.duration_since(file.modified).unwrap_or_default();
-        files.into_iter().flatten().all(|file| age(file) > GRAIN)
+        self.rested(before) > GRAIN
     }
+
+    /// For how long neither file was written.
+    pub fn rested(&self, now: SystemTime) -> Duration {
+        let files = [Some(&self.database), self.log.as_ref()];
+        // A time to come, after the clock was set back, tells nothing.
+        let age = |file: &FileStamp| now.duration_since(file.modified).unwrap_or_default();
+        files.into_iter().flatten().map(age).min().unwrap_or_default()
+    }
+}
+
+/// Where SQLite keeps what is committed and not yet in the database's file.
+pub(super) fn log_of(database: &Path) -> PathBuf {
+    let mut log = database.as_os_str().to_owned();
+    log.push("-wal");
+    log.into()
 }
 
 impl FileStamp {
