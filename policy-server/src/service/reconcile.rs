@@ -14,7 +14,7 @@ use crate::domain::{Incumbent, ResourceType};
 use crate::resolver::{LookupError, ModelKind, Wanted, same};
 use crate::store::{Effect, Intent, Millis, Prior, Settled, Step, StoreError, now};
 
-/// How often what is open is looked at.
+/// How often what is open is looked at, if anything is.
 const EVERY: Duration = Duration::from_secs(1);
 
 /// Younger intents belong to requests that are answered right now.
@@ -44,17 +44,26 @@ pub enum Verdict {
 
 /// Looks at what is open, until dropped.
 pub async fn keep_reconciling(decider: Arc<Decider>) {
-    let mut ticks = tokio::time::interval(EVERY);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
-        ticks.tick().await;
-        if let Err(error) = decider.reconcile(now()).await {
+        let pause = decider.look(now()).await.unwrap_or_else(|error| {
             tracing::warn!(%error, "intents could not be looked at");
-        }
+            EVERY
+        });
+        tokio::time::sleep(pause).await;
     }
 }
 
 impl Decider {
+    /// Settles what can be settled. Gives how long there will be nothing more.
+    async fn look(&self, at: Millis) -> Result<Duration, StoreError> {
+        // Not one, however young: what is announced from now on must settle first.
+        if self.snapshots.store().intents_before(Millis::MAX, None, 1).await?.is_empty() {
+            return Ok(Duration::from_millis(SETTLING.unsigned_abs()));
+        }
+        self.reconcile(at).await?;
+        Ok(EVERY)
+    }
+
     /// Settles what can be settled at this time.
     ///
     /// # Errors
