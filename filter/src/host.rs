@@ -123,6 +123,8 @@ pub trait Host {
     /// Status and body of the HTTP answer whose callback is running; `limit` bytes at most.
     fn http_answer(&self, limit: usize) -> Result<(u16, Vec<u8>), HostError>;
 
+    /// How often the effective root ticks from now on.
+    fn set_tick_period(&self, milliseconds: u32) -> Result<(), HostError>;
     /// Makes the following calls act on another stream.
     fn set_effective(&self, context: ContextId) -> Result<(), HostError>;
     fn foreign(&self, function: &str, arguments: &[u8]) -> Result<Vec<u8>, HostError>;

@@ -88,6 +88,16 @@ impl Lane {
         }
     }
 
+    /// Whether a tick before `next_ms` would do something.
+    pub fn is_due(&self, next_ms: u64) -> bool {
+        match self.state {
+            State::Closed => self.backoff.is_due(next_ms),
+            // The greeting is on its way.
+            State::Opening { .. } => true,
+            State::Open { .. } => false,
+        }
+    }
+
     /// Puts a question, if there is a stream and `open` are not too many. The root is the
     /// effective context.
     pub fn ask<H: Host>(

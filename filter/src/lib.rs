@@ -32,6 +32,7 @@ pub mod metrics;
 #[cfg(test)]
 mod mock;
 pub mod operation;
+mod pace;
 pub mod policy_client;
 mod recognizer;
 pub mod refusal;

@@ -34,6 +34,8 @@ pub struct State {
     pub closed: RefCell<Vec<Token>>,
     pub received: RefCell<Vec<u8>>,
     pub effective: Cell<u32>,
+    /// In ms, as last set; and how often it was.
+    pub tick_period: Cell<(u32, u32)>,
     pub refuses_calls: Cell<bool>,
     pub foreign: RefCell<Option<Vec<u8>>>,
     pub foreign_arguments: RefCell<Vec<u8>>,
@@ -245,6 +247,11 @@ impl Host for Mock {
     fn http_answer(&self, limit: usize) -> Result<(u16, Vec<u8>), HostError> {
         let answer = self.0.http_answer.borrow().clone().ok_or(HostError::NotFound)?;
         if answer.1.len() > limit { Err(HostError::TooLarge) } else { Ok(answer) }
+    }
+
+    fn set_tick_period(&self, milliseconds: u32) -> Result<(), HostError> {
+        self.0.tick_period.set((milliseconds, self.0.tick_period.get().1 + 1));
+        Ok(())
     }
 
     fn set_effective(&self, context: ContextId) -> Result<(), HostError> {

@@ -2,11 +2,9 @@
 
 use crate::gate::Gate;
 use crate::host::{ContextId, Direction, Flow, Host, Token};
+use crate::pace;
 use crate::worker::{Landed, Worker};
 use rustc_hash::FxHashMap;
-
-/// How often the root sweeps, in ms.
-const TICK_MS: u32 = 100;
 
 /// What happened to a call or a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,7 +50,7 @@ impl<H: Host> Vm<H> {
         match Worker::configure(&self.host, root, json) {
             Ok(worker) => {
                 self.roots.insert(root, Some(worker));
-                Some(TICK_MS)
+                Some(pace::FAST_MS)
             }
             Err(error) => {
                 log::error!("mlgate: plugin configuration refused: {error}");
@@ -98,16 +96,19 @@ impl<H: Host> Vm<H> {
 
     /// An answer goes to every request that waits for it.
     pub fn on_grpc(&mut self, token: Token, event: GrpcEvent) {
-        if let Some(worker) = self.roots.values_mut().flatten().find(|w| w.watches(token)) {
-            worker.on_watch(&self.host, event);
-            return;
-        }
         let Some(worker) = self.roots.values_mut().flatten().find(|worker| worker.owns(token))
         else {
             return;
         };
-        let landed = worker.on_event(&self.host, token, event);
-        deliver(&self.host, &mut self.streams, worker, landed);
+        if worker.watches(token) {
+            worker.on_watch(&self.host, event);
+        } else {
+            let landed = worker.on_event(&self.host, token, event);
+            deliver(&self.host, &mut self.streams, worker, landed);
+        }
+        if matches!(event, GrpcEvent::Closed(_)) {
+            worker.hurry(&self.host);
+        }
     }
 
     /// A further page has come, or cannot be had.
@@ -127,14 +128,18 @@ impl<H: Host> Vm<H> {
         let now_ms = self.host.now_ms();
         let landed = worker.tick(&self.host, now_ms);
         deliver(&self.host, &mut self.streams, worker, landed);
+        let next_ms = worker.next_slow_tick(now_ms);
+        let mut soon = worker.is_due(next_ms);
         for (context, stream) in &mut self.streams {
-            if stream.root == root
-                && stream.gate.is_overdue(now_ms)
-                && self.host.set_effective(*context).is_ok()
-            {
+            if stream.root != root {
+                continue;
+            }
+            if stream.gate.is_overdue(now_ms) && self.host.set_effective(*context).is_ok() {
                 stream.gate.on_deadline(worker, &self.host);
             }
+            soon |= stream.gate.is_overdue(next_ms);
         }
+        worker.keep_pace(&self.host, soon);
     }
 
     /// The client is gone, or the request is over; or a root goes.

@@ -16,6 +16,7 @@ use crate::guessing::Guessing;
 use crate::host::{ContextId, Host, Token};
 use crate::lane::Lane;
 use crate::metrics::Metrics;
+use crate::pace::Pace;
 use crate::policy_client::{Method, PolicyClient};
 use crate::reply::Replies;
 use crate::surface::SurfaceSettings;
@@ -85,6 +86,7 @@ pub struct Worker {
     pub metrics: Metrics,
     pub guessing: Guessing,
     watch: Watch,
+    pace: Pace,
     /// Of every key in shared data.
     prefix: String,
     /// [`Watermarks::keys`](crate::cache::watermarks::Watermarks::keys) as last read.
@@ -115,6 +117,7 @@ impl Worker {
             replies: Replies::new(&config),
             client: PolicyClient::new(&config.policy),
             watch: Watch::new(&prefix),
+            pace: Pace::new(config.body_timeout_ms.min(config.policy.timeout_ms.into())),
             cache: Cache::new(config.cache.clone(), prefix.clone()),
             prefix,
             keys_seen: 0,
@@ -156,6 +159,28 @@ impl Worker {
             self.read_keys(host);
         }
         self.mind_lane(host, now_ms)
+    }
+
+    pub fn next_slow_tick(&self, now_ms: u64) -> u64 {
+        now_ms.saturating_add(self.pace.slow_ms())
+    }
+
+    /// Whether there is something to be done before the next slow tick.
+    pub fn is_due(&self, next_ms: u64) -> bool {
+        self.flights.questions() > 0 || self.lane.is_due(next_ms) || self.watch.is_due(next_ms)
+    }
+
+    /// At the end of a tick: how soon the next one comes.
+    #[inline(never)]
+    pub fn keep_pace<H: Host>(&mut self, host: &H, soon: bool) {
+        if host.set_effective(self.root).is_ok() {
+            self.pace.set(host, soon);
+        }
+    }
+
+    /// Something has failed, and the next tick sees to it.
+    pub fn hurry<H: Host>(&mut self, host: &H) {
+        self.keep_pace(host, true);
     }
 
     /// Whether this allowed request is one of those that are logged.

@@ -82,11 +82,6 @@ impl Envoy {
             other => other,
         }
     }
-
-    pub fn set_tick_period(self, milliseconds: u32) -> Result<(), HostError> {
-        // SAFETY: no pointers.
-        check(unsafe { proxy_set_tick_period_milliseconds(milliseconds) })
-    }
 }
 
 impl Host for Envoy {
@@ -311,6 +306,11 @@ impl Host for Envoy {
         let status = headers.get(b":status");
         let status = status.and_then(|value| std::str::from_utf8(value).ok()?.parse().ok());
         Ok((status.ok_or(HostError::NotFound)?, buffer(BUFFER_HTTP_CALL, limit)?))
+    }
+
+    fn set_tick_period(&self, milliseconds: u32) -> Result<(), HostError> {
+        // SAFETY: no pointers.
+        check(unsafe { proxy_set_tick_period_milliseconds(milliseconds) })
     }
 
     fn set_effective(&self, context: ContextId) -> Result<(), HostError> {

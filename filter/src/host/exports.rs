@@ -7,7 +7,7 @@
 
 use super::envoy::Envoy;
 use super::logger::{follow_log_level, install_logger};
-use super::{ContextId, Direction, Flow, Token};
+use super::{ContextId, Direction, Flow, Host, Token};
 use crate::vm::{GrpcEvent, Vm};
 use std::cell::RefCell;
 

@@ -12,6 +12,7 @@ mod forwarded;
 mod guessing;
 mod keys;
 mod lane;
+mod pace;
 mod refill;
 mod request;
 mod response;

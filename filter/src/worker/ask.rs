@@ -88,7 +88,7 @@ impl Worker {
     }
 
     pub fn owns(&self, token: Token) -> bool {
-        self.lane.owns(token) || self.flights.contains(Ticket::Call(token))
+        self.watches(token) || self.lane.owns(token) || self.flights.contains(Ticket::Call(token))
     }
 
     /// Takes an event of a call or of the stream of questions. Gives what is thereby answered, and
