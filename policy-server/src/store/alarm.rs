@@ -12,12 +12,12 @@ pub(super) use self::none::Alarm;
 mod linux {
     use std::path::Path;
 
-    use futures_util::StreamExt as _;
+    use futures_util::{FutureExt as _, StreamExt as _};
     use inotify::{EventStream, Inotify, WatchMask, Watches};
 
     use super::super::stamp::{Identity, Stamp, log_of};
 
-    /// For some sixty events; what it does not take is left for the next look.
+    /// For some sixty events.
     const BUFFER: usize = 1024;
 
     #[derive(Default)]
@@ -65,6 +65,8 @@ mod linux {
                 return std::future::pending().await;
             };
             if let Some(Ok(_)) = events.next().await {
+                // One look is enough for all that was written before it.
+                while let Some(Some(Ok(_))) = events.next().now_or_never() {}
                 return;
             }
             tracing::warn!("files can be watched no more: they are looked at instead");

@@ -1,7 +1,7 @@
 //! The history of changes, and the audit log.
 
 use sqlx::any::AnyRow;
-use sqlx::{Any, AnyConnection, AnyPool, Executor, Row};
+use sqlx::{Any, AnyConnection, Executor, Row};
 
 use super::Store;
 use super::error::{Result, StoreError};
@@ -74,12 +74,9 @@ impl Store {
     }
 }
 
-pub(super) async fn current(pool: &AnyPool) -> Result<u64> {
-    from_row(read_revision(pool).await?)
-}
-
-async fn read_revision<'e>(executor: impl Executor<'e, Database = Any>) -> sqlx::Result<i64> {
-    sqlx::query("SELECT value FROM revision WHERE id = 1").fetch_one(executor).await?.try_get(0)
+pub(super) async fn current<'e>(executor: impl Executor<'e, Database = Any>) -> Result<u64> {
+    let read = sqlx::query("SELECT value FROM revision WHERE id = 1");
+    from_row(read.fetch_one(executor).await?.try_get(0)?)
 }
 
 pub(super) async fn prune(connection: &mut AnyConnection, revision: u64) -> Result<()> {

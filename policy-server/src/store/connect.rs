@@ -13,7 +13,7 @@ use super::url::{DatabaseUrl, SqliteMode};
 use super::{Shared, Store};
 
 /// How long a request waits for a connection before the store counts as unavailable.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
+pub(super) const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// WAL lets readers go on while one writes; FULL makes a commit survive a power cut.
 const SQLITE_SESSION: &str = "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; \

@@ -4,11 +4,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
+use sqlx::pool::PoolConnection;
 use sqlx::postgres::PgListener;
+use sqlx::{Any, AnyPool};
 use tokio::sync::watch;
 
 use super::alarm::Alarm;
-use super::error::Result;
+use super::changes::current;
+use super::connect::ACQUIRE_TIMEOUT;
+use super::error::{Result, StoreError};
 use super::stamp::Stamp;
 use super::url::{DatabaseUrl, SqliteMode};
 use super::write::NOTIFY_CHANNEL;
@@ -148,9 +152,13 @@ async fn poll(shared: Weak<Shared>) {
     }
 }
 
-/// What a SQLite file had to say when it was last asked.
+/// What the store had to say when it was last asked.
 #[derive(Default)]
-struct Seen(Option<Answer>);
+struct Seen {
+    /// Of a SQLite file.
+    answer: Option<Answer>,
+    line: Line,
+}
 
 struct Answer {
     stamp: Stamp,
@@ -166,16 +174,16 @@ impl Seen {
         // Before the question: what is committed after it changes the next stamp.
         let before = SystemTime::now();
         let stamp = shared.url.sqlite_path().and_then(Stamp::read);
-        if let Some(answer) = &self.0
+        if let Some(answer) = &self.answer
             && stamp.as_ref() == Some(&answer.stamp)
             && now.duration_since(answer.asked) < answer.lasts
         {
             return Ok(answer.revision);
         }
         let settled = stamp.filter(|stamp| stamp.is_settled(before));
-        self.0 = None;
-        let revision = super::changes::current(&shared.pool).await?;
-        self.0 = settled.map(|stamp| {
+        self.answer = None;
+        let revision = self.line.ask(&shared.pool).await?;
+        self.answer = settled.map(|stamp| {
             let lasts = (stamp.rested(before) / 10).clamp(SQLITE_ASK.0, SQLITE_ASK.1);
             Answer { stamp, asked: now, lasts, revision }
         });
@@ -184,7 +192,42 @@ impl Seen {
 
     /// Whether all that was written could be read: what comes will be told by the next write.
     fn is_settled(&self) -> bool {
-        self.0.is_some()
+        self.answer.is_some()
+    }
+}
+
+/// A connection for nothing else: one from the pool is asked first whether it still lives, which
+/// doubles the price.
+#[derive(Default)]
+struct Line(Option<PoolConnection<Any>>);
+
+impl Line {
+    async fn ask(&mut self, pool: &AnyPool) -> Result<u64> {
+        if let Some(kept) = self.0.take()
+            && let Ok(revision) = self.ask_on(kept).await
+        {
+            return Ok(revision);
+        }
+        // It may have ended with the database or the network: a new one tells.
+        let new = pool.acquire().await?;
+        self.ask_on(new).await
+    }
+
+    /// Keeps the connection where it has answered.
+    async fn ask_on(&mut self, mut connection: PoolConnection<Any>) -> Result<u64> {
+        let answer = current(&mut *connection);
+        let answer = tokio::time::timeout(ACQUIRE_TIMEOUT, answer).await;
+        match answer.unwrap_or(Err(StoreError::Unavailable(sqlx::Error::PoolTimedOut))) {
+            Ok(revision) => {
+                self.0 = Some(connection);
+                Ok(revision)
+            }
+            Err(error) => {
+                // Nobody else shall wait for what it was asked.
+                drop(connection.detach());
+                Err(error)
+            }
+        }
     }
 }
 
@@ -211,7 +254,26 @@ async fn pause_or_notified(listener: &mut Option<PgListener>, pause: Duration) -
 
 #[cfg(test)]
 mod tests {
+    use sqlx::Executor as _;
+
     use super::super::{Actor, Channel, NewUser, testing};
+    use super::Line;
+
+    #[tokio::test]
+    async fn a_connection_that_fails_is_replaced_at_once_and_used_by_nobody_else() {
+        let (store, _directory) = testing::temporary().await;
+        let mut line = Line::default();
+        let revision = line.ask(store.pool()).await.unwrap();
+        // Now it sees another table of that name than all others.
+        let kept = line.0.as_mut().unwrap();
+        kept.execute("CREATE TEMP TABLE revision (id INTEGER)").await.unwrap();
+        assert_eq!(line.ask(store.pool()).await.unwrap(), revision);
+        assert_eq!(line.ask(store.pool()).await.unwrap(), revision);
+        assert_eq!(store.revision().await.unwrap(), revision);
+        store.pool().execute("ALTER TABLE revision RENAME TO gone").await.unwrap();
+        assert!(line.ask(store.pool()).await.is_err());
+        assert!(line.0.is_none(), "what has failed is not kept");
+    }
 
     #[tokio::test]
     async fn a_commit_of_this_process_wakes_the_feed_at_once() {
