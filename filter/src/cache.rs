@@ -3,7 +3,8 @@
 //! Shared data cannot delete, evict or enumerate, and is one namespace for every plugin without
 //! a `vm_id`. So entries live in a fixed number of slots under a prefix of our own, and carry the
 //! full fingerprint, which is keyed by a secret that exists only in the process's memory: no
-//! credential can be found by trying, and foreign bytes never match.
+//! credential can be found by trying, and foreign bytes never match. Both halves are SipHashes, under
+//! two keys: a MAC is all that is needed, and SHA-256 takes much longer in WebAssembly.
 
 mod entry;
 pub mod watermarks;
@@ -14,8 +15,8 @@ use crate::contract as pb;
 use crate::host::{Host, HostError};
 use crate::recognizer::{Mark, Recognizer};
 use entry::Entry;
-use hmac::{Hmac, Mac};
-use sha2::Sha256;
+use siphasher::sip128::{Hasher128, SipHasher24};
+use std::hash::Hasher;
 use std::rc::Rc;
 use watermarks::Watermarks;
 
@@ -27,6 +28,8 @@ pub type Fingerprint = [u8; 32];
 pub struct Key {
     near: Option<Mark>,
     pub far: Fingerprint,
+    /// The compare-and-swap number that the slot had when it was looked at.
+    seen: Option<u32>,
 }
 
 /// The longest time a refusal is remembered, in ms: repeated failures must not cost a password
@@ -57,8 +60,8 @@ pub enum Found {
 pub struct Cache {
     config: CacheConfig,
     prefix: String,
-    /// Keyed with the process's secret, once there is one: keying costs as much as hashing.
-    mac: Option<Hmac<Sha256>>,
+    /// Under the process's secret, once there is one.
+    hashers: Option<[SipHasher24; 2]>,
     recognizer: Recognizer,
     l1: Bounded<Mark, Entry>,
     pub watermarks: Watermarks,
@@ -69,7 +72,7 @@ impl Cache {
     pub fn new(config: CacheConfig, prefix: String) -> Self {
         let l1 = Bounded::new(config.l1_entries);
         let watermarks = Watermarks::new(format!("{prefix}w/"));
-        Self { config, prefix, mac: None, recognizer: Recognizer::default(), l1, watermarks }
+        Self { config, prefix, hashers: None, recognizer: Recognizer::default(), l1, watermarks }
     }
 
     /// Adopts the process's secret, creating it if need be. Called again by the tick: of two
@@ -77,11 +80,11 @@ impl Cache {
     pub fn adopt_secret<H: Host>(&mut self, host: &H) {
         let key = format!("{}secret", self.prefix);
         match read_secret(host, &key) {
-            Some(secret) => self.mac = keyed(&secret),
+            Some(secret) => self.hashers = keyed(&secret),
             None => {
                 let mut fresh = [0_u8; 32];
                 if host.random(&mut fresh).is_ok() && host.set_shared(&key, &fresh, None).is_ok() {
-                    self.mac = read_secret(host, &key).as_ref().and_then(keyed);
+                    self.hashers = read_secret(host, &key).as_ref().and_then(keyed);
                 }
             }
         }
@@ -96,8 +99,8 @@ impl Cache {
         if let Some(answer) = near.and_then(|mark| self.remembered(mark, now_ms)) {
             return Found::Answer { answer, layer: Layer::Worker, near };
         }
-        let key = self.key(host, question, near);
-        match key.and_then(|key| self.find_shared(host, &key, now_ms)) {
+        let mut key = self.key(host, question, near);
+        match key.as_mut().and_then(|key| self.find_shared(host, key, now_ms)) {
             Some(answer) => Found::Answer { answer, layer: Layer::Shared, near },
             None => Found::Nothing(key),
         }
@@ -126,22 +129,27 @@ impl Cache {
 
     /// `None` where there is no secret: then nothing is cached.
     fn key<H: Host>(&mut self, host: &H, question: &[u8], near: Option<Mark>) -> Option<Key> {
-        if self.mac.is_none() {
+        if self.hashers.is_none() {
             self.adopt_secret(host);
         }
-        let mut mac = self.mac.clone()?;
-        mac.update(question);
-        Some(Key { near, far: mac.finalize().into_bytes().into() })
+        let mut far = Fingerprint::default();
+        for (mut hasher, half) in self.hashers?.into_iter().zip(far.chunks_exact_mut(16)) {
+            hasher.write(question);
+            half.copy_from_slice(&hasher.finish128().as_bytes());
+        }
+        Some(Key { near, far, seen: None })
     }
 
     /// What any worker has put into shared data, by watermarks that were just read.
     fn find_shared<H: Host>(
         &mut self,
         host: &H,
-        key: &Key,
+        key: &mut Key,
         now_ms: u64,
     ) -> Option<Rc<pb::AuthorizeResponse>> {
-        let stored = host.shared(&self.slot(&key.far)?).ok()?;
+        let stored = host.shared(&self.slot(&key.far)?);
+        key.seen = Some(stored.as_ref().map_or(UNUSED, |stored| stored.cas));
+        let stored = stored.ok()?;
         let entry = Entry::decode(&stored.value, &key.far)?;
         if !self.is_usable(&entry, now_ms) {
             return None;
@@ -181,7 +189,7 @@ impl Cache {
         }
         let entry = Entry { asked_ms, expires_ms, answer: Rc::clone(answer) };
         let fresh = match (self.slot(&key.far), entry.encode(&key.far)) {
-            (Some(slot), Some(bytes)) => self.write_slot(host, &slot, &bytes, &key.far, &entry),
+            (Some(slot), Some(bytes)) => self.write_slot(host, &slot, &bytes, key, &entry),
             _ => false,
         };
         self.remember(key, entry);
@@ -189,18 +197,24 @@ impl Cache {
     }
 
     /// Writes unless another worker has put a newer answer for the same key there. Says whether
-    /// nothing was there.
+    /// nothing was there. What was of no use when the question was looked up still is not, so the
+    /// slot is read again only where it was written since.
     fn write_slot<H: Host>(
         &self,
         host: &H,
         slot: &str,
         bytes: &[u8],
-        key: &Fingerprint,
+        key: &Key,
         entry: &Entry,
     ) -> bool {
+        if let Some(seen) = key.seen
+            && host.set_shared(slot, bytes, Some(seen)).is_ok()
+        {
+            return seen == UNUSED;
+        }
         let cas = match host.shared(slot) {
             Ok(stored) => {
-                let newer = Entry::decode(&stored.value, key)
+                let newer = Entry::decode(&stored.value, &key.far)
                     .is_some_and(|other| other.answer.revision > entry.answer.revision);
                 if newer {
                     return false;
@@ -237,8 +251,9 @@ impl Cache {
     }
 }
 
-fn keyed(secret: &[u8; 32]) -> Option<Hmac<Sha256>> {
-    <Hmac<Sha256> as Mac>::new_from_slice(secret).ok()
+fn keyed(secret: &[u8; 32]) -> Option<[SipHasher24; 2]> {
+    let (one, other) = secret.split_first_chunk::<16>()?;
+    Some([SipHasher24::new_with_key(one), SipHasher24::new_with_key(other.first_chunk()?)])
 }
 
 fn read_secret<H: Host>(host: &H, key: &str) -> Option<[u8; 32]> {

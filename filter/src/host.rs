@@ -82,7 +82,7 @@ pub struct Shared {
 
 /// The proxy, as seen from one callback. Calls act on the effective context.
 pub trait Host {
-    /// Milliseconds since the epoch.
+    /// Milliseconds since the epoch. In Envoy the same throughout one callback.
     fn now_ms(&self) -> u64;
     /// Fills `out` from the proxy's random source.
     fn random(&self, out: &mut [u8]) -> Result<(), HostError>;

@@ -61,9 +61,9 @@ pub enum KeyRefused {
 
 /// A question to the policy server.
 #[derive(Debug)]
-pub struct Question<'a, M> {
+pub struct Question {
     pub method: Method,
-    pub message: &'a M,
+    pub message: Vec<u8>,
     /// Set where other requests may wait for, and use, the same answer.
     pub key: Option<Key>,
     /// When the credential ends, in ms since the epoch.

@@ -52,7 +52,7 @@ fn stored(host: &Mock) -> (Cache, Key) {
 fn found(cache: &mut Cache, host: &Mock, key: &Key) -> Option<Layer> {
     let now_ms = host.now_ms();
     let near = key.near.and_then(|mark| cache.recall(host, mark, now_ms)).map(|_| Layer::Worker);
-    near.or_else(|| cache.find_shared(host, key, now_ms).map(|_| Layer::Shared))
+    near.or_else(|| cache.find_shared(host, &mut key.clone(), now_ms).map(|_| Layer::Shared))
 }
 
 /// A stream that has told everything up to revision 10, now.
@@ -339,4 +339,41 @@ fn switched_off_it_stores_nothing() {
     let key = cache.key_of(&host, &request("secret", "").encode_to_vec()).unwrap();
     cache.store(&host, &key, host.now_ms(), None, &answer(pb::Outcome::Allowed, 10));
     assert!(found(&mut cache, &host, &key).is_none());
+}
+
+#[test]
+fn what_was_written_between_the_look_up_and_the_answer_is_looked_at_again() {
+    let question = request("secret", "").encode_to_vec();
+    for (revision, kept) in [(9, 10), (10, 10), (11, 11)] {
+        let host = Mock::new();
+        let (mut one, mut other) = (cache(), cache());
+        let asks = |cache: &mut Cache| match cache.look_up(&host, &question, host.now_ms()) {
+            Found::Nothing(key) => key.unwrap(),
+            Found::Answer { .. } => panic!("nobody has asked yet"),
+        };
+        let (early, late) = (asks(&mut one), asks(&mut other));
+        other.store(&host, &late, host.now_ms(), None, &answer(pb::Outcome::Allowed, revision));
+        let used = one.store(&host, &early, host.now_ms(), None, &answer(pb::Outcome::Denied, 10));
+        assert!(!used, "the slot was used before");
+        let slot = host.shared(&one.slot(&early.far).unwrap()).unwrap();
+        let entry = Entry::decode(&slot.value, &early.far).unwrap();
+        assert_eq!(entry.answer.revision, kept, "the other's was of {revision}");
+    }
+}
+
+#[test]
+fn another_secret_makes_another_fingerprint_of_both_its_halves() {
+    let mut fingerprints = Vec::new();
+    for changed in [None, Some(0), Some(31)] {
+        let host = Mock::new();
+        let mut secret: [u8; 32] = std::array::from_fn(|at| u8::try_from(at).unwrap());
+        if let Some(changed) = changed {
+            secret[changed] ^= 1;
+        }
+        host.set_shared("mlgate/test/secret", &secret, None).unwrap();
+        let far = cache().key_of(&host, b"question").unwrap().far;
+        fingerprints.push((far[..16].to_vec(), far[16..].to_vec()));
+    }
+    let [(one, two), first, last]: [(Vec<u8>, Vec<u8>); 3] = fingerprints.try_into().unwrap();
+    assert!(one != two && first.0 != one && first.1 == two && last.0 == one && last.1 != two);
 }

@@ -9,6 +9,7 @@ use crate::policy_client::Method;
 use crate::reply::Answer;
 use crate::surface::Administration;
 use crate::worker::{Question, Worker};
+use prost::Message;
 
 impl Gate {
     pub(super) fn administer<H: Host>(
@@ -38,11 +39,11 @@ impl Gate {
         };
         let question = Question {
             method: Method::Administer,
-            message: &request,
+            message: request.encode_to_vec(),
             key: None,
             not_after_ms: None,
         };
-        let asked = worker.ask(host, self.id, &question);
+        let asked = worker.ask(host, self.id, question);
         let who = Box::new(request.subject.unwrap_or_default());
         self.wait(worker, host, asked, need, What::Administration(who))
     }

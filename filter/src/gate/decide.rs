@@ -62,12 +62,13 @@ impl Gate {
         need: BodyNeed,
     ) -> Step {
         self.route = operation.route;
-        let mut request = policy_client::authorize_request(&operation, who);
+        let request = policy_client::authorize_request(&operation, who);
+        let mut message = request.encode_to_vec();
         let intents = policy_client::intents(&operation.effects);
         // Every creation has intents of its own, so its answer is nobody else's.
         let key = match intents.is_empty() {
             false => None,
-            true => match worker.cache.look_up(host, &request.encode_to_vec(), host.now_ms()) {
+            true => match worker.cache.look_up(host, &message, host.now_ms()) {
                 Found::Answer { answer, layer, near } => {
                     worker.metrics.count(host, layer.into());
                     self.source = Source::Cache(layer);
@@ -87,16 +88,21 @@ impl Gate {
             return step;
         }
         worker.metrics.count(host, Count::Miss);
-        request.intents = intents;
-        request.min_revision = worker.cache.watermarks.revision();
-        request.info = Some(self.info(host));
+        // Protobuf reads messages that follow one another as one.
+        let rest = pb::AuthorizeRequest {
+            min_revision: worker.cache.watermarks.revision(),
+            info: Some(self.info(host)),
+            intents,
+            ..pb::AuthorizeRequest::default()
+        };
+        message.append(&mut rest.encode_to_vec());
         let question = Question {
             method: Method::Authorize,
-            message: &request,
+            message,
             key,
             not_after_ms: request.subject.as_ref().and_then(policy_client::credential_expiry_ms),
         };
-        let asked = worker.ask(host, self.id, &question);
+        let asked = worker.ask(host, self.id, question);
         let who = request.subject.unwrap_or_default();
         let decision = Box::new(Decision { operation, who, need });
         self.wait(worker, host, asked, need, What::Decision(decision))

@@ -15,6 +15,7 @@ use crate::policy_client::Method;
 use crate::reply::Answer;
 use crate::response::{Next, ResponseError, effects};
 use crate::worker::{Answered, Page, Question, Worker};
+use prost::Message;
 
 /// How long a further page may take, in ms.
 pub const PAGE_TIMEOUT_MS: u32 = 15_000;
@@ -161,11 +162,11 @@ impl Gate {
                 };
                 let question = Question {
                     method: Method::Visible,
-                    message: &request,
+                    message: request.encode_to_vec(),
                     key: None,
                     not_after_ms: None,
                 };
-                if worker.ask(host, self.id, &question).is_err() {
+                if worker.ask(host, self.id, question).is_err() {
                     return self.refuse_worked(worker, host, &plan, "policy_unreachable");
                 }
                 let wait = u64::from(worker.client.timeout_ms()).saturating_add(GRACE_MS);

@@ -10,6 +10,7 @@ use super::{
     Shared, Token,
 };
 use crate::wire;
+use std::cell::Cell;
 
 /// The policy server's service.
 const SERVICE: &str = "mlgate.policy.v1.Policy";
@@ -70,11 +71,21 @@ fn buffer(kind: u32, limit: usize) -> Result<Vec<u8>, HostError> {
     if bytes.len() > limit { Err(HostError::TooLarge) } else { Ok(bytes) }
 }
 
-/// Envoy. Without state: the proxy knows which callback is running.
+thread_local! {
+    /// What the proxy's clock said in this callback; 0 where it was not asked.
+    static NOW_MS: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Envoy. Without state but the time: the proxy knows which callback is running.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Envoy;
 
 impl Envoy {
+    /// A callback begins. It has one time: otherwise a question would ask the clock seven times.
+    pub fn begin(self) {
+        NOW_MS.set(0);
+    }
+
     /// The plugin's configuration, in `on_configure`.
     pub fn configuration(self) -> Result<Vec<u8>, HostError> {
         match buffer(BUFFER_PLUGIN_CONFIGURATION, usize::MAX) {
@@ -86,10 +97,13 @@ impl Envoy {
 
 impl Host for Envoy {
     fn now_ms(&self) -> u64 {
-        let mut nanoseconds = 0_u64;
-        // SAFETY: the pointer is to a live local. A failure leaves 0, at which nothing is fresh.
-        let _ = unsafe { proxy_get_current_time_nanoseconds(&mut nanoseconds) };
-        nanoseconds / 1_000_000
+        if NOW_MS.get() == 0 {
+            let mut nanoseconds = 0_u64;
+            // SAFETY: the pointer is to a live local. A failure leaves 0, at which nothing is fresh.
+            let _ = unsafe { proxy_get_current_time_nanoseconds(&mut nanoseconds) };
+            NOW_MS.set(nanoseconds / 1_000_000);
+        }
+        NOW_MS.get()
     }
 
     fn random(&self, out: &mut [u8]) -> Result<(), HostError> {

@@ -22,6 +22,7 @@ thread_local! {
 fn enter<T>(reentered: T, callback: impl FnOnce(&mut Vm<Envoy>) -> T) -> T {
     VM.with(|vm| match vm.try_borrow_mut() {
         Ok(mut vm) => {
+            Envoy.begin();
             let result = callback(&mut vm);
             loop {
                 let late =

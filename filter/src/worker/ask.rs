@@ -18,11 +18,11 @@ pub type Landed = (Answered, Vec<ContextId>);
 
 impl Worker {
     /// Asks, or joins those who wait for the same answer.
-    pub fn ask<H: Host, M: Message>(
+    pub fn ask<H: Host>(
         &mut self,
         host: &H,
         waiter: ContextId,
-        question: &Question<'_, M>,
+        question: Question,
     ) -> Result<(), HostError> {
         if question.key.is_some_and(|key| self.flights.join(&key, waiter)) {
             self.metrics.count(host, Count::SharedFlight);
@@ -31,11 +31,11 @@ impl Worker {
         self.send(host, waiter, question).map(|_| ())
     }
 
-    pub(super) fn send<H: Host, M: Message>(
+    pub(super) fn send<H: Host>(
         &mut self,
         host: &H,
         waiter: ContextId,
-        question: &Question<'_, M>,
+        question: Question,
     ) -> Result<Ticket, HostError> {
         let flight = Flight {
             method: question.method,
@@ -48,7 +48,7 @@ impl Worker {
         // The call belongs to the root, so that it outlives the client that caused it when others
         // wait for it too: the proxy drops the answers of a stream that is gone.
         host.set_effective(self.root)?;
-        let sent = self.dispatch(host, flight, question.message.encode_to_vec());
+        let sent = self.dispatch(host, flight, question.message);
         host.set_effective(waiter)?;
         sent.map_err(|(error, _)| error)
     }

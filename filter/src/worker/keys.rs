@@ -9,6 +9,7 @@ use crate::host::{ContextId, Headers, Host};
 use crate::metrics::Count;
 use crate::policy_client::Method;
 use crate::recognizer::Mark;
+use prost::Message;
 
 impl Worker {
     /// What a proxy in front says, where that counts.
@@ -63,10 +64,10 @@ impl Worker {
         }
         let kid = key.kid.clone().unwrap_or_default();
         let message = pb::KeysRequest { issuer: key.issuer.clone(), kid };
-        let question =
-            Question { method: Method::Keys, message: &message, key: None, not_after_ms: None };
+        let message = message.encode_to_vec();
+        let question = Question { method: Method::Keys, message, key: None, not_after_ms: None };
         self.metrics.count(host, Count::KeysAsked);
-        let sent = self.send(host, waiter, &question);
+        let sent = self.send(host, waiter, question);
         let ticket = sent.map_err(|_| KeyRefused::Unavailable)?;
         self.flights.asks_issuer(&key.issuer, ticket);
         Ok(())

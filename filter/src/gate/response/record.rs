@@ -8,6 +8,7 @@ use crate::metrics::Count;
 use crate::policy_client::Method;
 use crate::response::effects;
 use crate::worker::{Question, Worker};
+use prost::Message;
 
 /// How long recording is tried, in ms. MLflow has done its part by then: giving up early would
 /// tell the client of an object that it cannot use.
@@ -56,9 +57,9 @@ impl Gate {
             intent_id: plan.intent_id.clone(),
             groups: plan.groups.clone(),
         };
-        let question =
-            Question { method: Method::Record, message: &request, key: None, not_after_ms: None };
-        if worker.ask(host, self.id, &question).is_err() {
+        let message = request.encode_to_vec();
+        let question = Question { method: Method::Record, message, key: None, not_after_ms: None };
+        if worker.ask(host, self.id, question).is_err() {
             return self.rest(worker, host, plan, recording);
         }
         let wait = u64::from(worker.client.timeout_ms()).saturating_add(GRACE_MS);
