@@ -148,6 +148,11 @@ impl Gate {
         }
     }
 
+    /// Whether the head has said that nothing follows it.
+    fn ends_with_head(&self) -> bool {
+        self.head.as_ref().is_some_and(|head| head.end_of_stream)
+    }
+
     // === request ===
 
     pub fn on_request_headers<H: Host>(
@@ -232,7 +237,7 @@ impl Gate {
         let refused = match unread {
             Unread::Routed(routed) => {
                 let need = routed.body_need();
-                match Routed::read(Rc::unwrap_or_clone(routed), body) {
+                match Rc::unwrap_or_clone(routed).read(body) {
                     Ok(mut operation) => {
                         self.leave_as_it_came(worker, &mut operation, body);
                         return self.decide(worker, host, operation, who, need);

@@ -112,8 +112,7 @@ impl Watch {
     /// Whether a tick before `next_ms` would do something, or show in the age of what was heard that
     /// something is wrong.
     pub fn is_due(&self, next_ms: u64) -> bool {
-        let holds = self.confirmed || self.renewed_ms.is_some();
-        holds
+        self.confirmed
             && self.stream.as_ref().is_none_or(|stream| {
                 next_ms.saturating_sub(stream.heard_ms) > stream.interval_ms.saturating_mul(2)
             })

@@ -22,6 +22,7 @@ use crate::reply::Replies;
 use crate::surface::SurfaceSettings;
 use crate::vm::GrpcEvent;
 use crate::watch::{Means, Watch, shared_keys};
+use prost::Message;
 use rustc_hash::FxHashMap;
 use sha2::{Digest, Sha256};
 use std::rc::Rc;
@@ -68,6 +69,13 @@ pub struct Question {
     pub key: Option<Key>,
     /// When the credential ends, in ms since the epoch.
     pub not_after_ms: Option<u64>,
+}
+
+impl Question {
+    /// One whose answer is not kept for when the same is asked.
+    pub fn uncached(method: Method, message: &impl Message) -> Self {
+        Self { method, message: message.encode_to_vec(), key: None, not_after_ms: None }
+    }
 }
 
 /// Between looks at what changes slowly or never, in ms: the memory, and the shared cache's secret.

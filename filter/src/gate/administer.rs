@@ -9,7 +9,6 @@ use crate::policy_client::Method;
 use crate::reply::Answer;
 use crate::surface::Administration;
 use crate::worker::{Question, Worker};
-use prost::Message;
 
 impl Gate {
     pub(super) fn administer<H: Host>(
@@ -37,12 +36,7 @@ impl Gate {
             body,
             info: Some(self.info(host)),
         };
-        let question = Question {
-            method: Method::Administer,
-            message: request.encode_to_vec(),
-            key: None,
-            not_after_ms: None,
-        };
+        let question = Question::uncached(Method::Administer, &request);
         let asked = worker.ask(host, self.id, question);
         let who = Box::new(request.subject.unwrap_or_default());
         self.wait(worker, host, asked, need, What::Administration(who))

@@ -135,8 +135,7 @@ impl Gate {
             let answer = worker.replies.unavailable("policy_unreachable");
             return self.refused(worker, host, answer);
         }
-        let ended = self.head.as_ref().is_some_and(|head| head.end_of_stream);
-        let keeps_body = matches!(need, BodyNeed::Whole { .. }) && !ended;
+        let keeps_body = matches!(need, BodyNeed::Whole { .. }) && !self.ends_with_head();
         let wait = u64::from(worker.client.timeout_ms()).saturating_add(GRACE_MS);
         self.deadline_ms = Some(host.now_ms().saturating_add(wait));
         self.state = State::Pending(Box::new(Pending { what, keeps_body }));

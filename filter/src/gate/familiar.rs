@@ -110,8 +110,7 @@ impl Gate {
         host: &H,
         known: &Known,
     ) -> Option<Step> {
-        let ended = self.head.as_ref().is_some_and(|head| head.end_of_stream);
-        match (known, ended) {
+        match (known, self.ends_with_head()) {
             (Known::Whole(seen), true) => self.decide_again(worker, host, seen),
             (Known::Opening(opening), false) => self.await_body_again(worker, host, opening),
             // A body that follows is never left unread.
@@ -179,8 +178,7 @@ impl Gate {
         let Some(mark) = self.mark else { return };
         let Some(proof) = self.proof(worker, host, who) else { return };
         let credential = self.credential_header;
-        let ended = self.head.as_ref().is_some_and(|head| head.end_of_stream);
-        if ended {
+        if self.ends_with_head() {
             let operation = Rc::clone(operation);
             let groups = policy_client::groups(who).to_vec();
             let seen = Seen { operation, need, credential, proof, question, groups };

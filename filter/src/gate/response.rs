@@ -15,7 +15,6 @@ use crate::policy_client::Method;
 use crate::reply::Answer;
 use crate::response::{Next, ResponseError, effects};
 use crate::worker::{Answered, Page, Question, Worker};
-use prost::Message;
 
 /// How long a further page may take, in ms.
 pub const PAGE_TIMEOUT_MS: u32 = 15_000;
@@ -160,12 +159,7 @@ impl Gate {
                     min_revision: plan.revision.max(worker.cache.watermarks.revision()),
                     scopes: plan.scopes.clone(),
                 };
-                let question = Question {
-                    method: Method::Visible,
-                    message: request.encode_to_vec(),
-                    key: None,
-                    not_after_ms: None,
-                };
+                let question = Question::uncached(Method::Visible, &request);
                 if worker.ask(host, self.id, question).is_err() {
                     return self.refuse_worked(worker, host, &plan, "policy_unreachable");
                 }

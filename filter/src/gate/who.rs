@@ -39,7 +39,7 @@ impl Gate {
                 Err(why) => return self.keyless(worker, host, &why),
             },
         };
-        let ended = self.head.as_ref().is_some_and(|head| head.end_of_stream);
+        let ended = self.ends_with_head();
         match (need, who) {
             (BodyNeed::Whole { limit }, who) if !ended => {
                 self.opening = match &unread {

@@ -9,7 +9,6 @@ use crate::host::{ContextId, Headers, Host};
 use crate::metrics::Count;
 use crate::policy_client::Method;
 use crate::recognizer::Mark;
-use prost::Message;
 
 impl Worker {
     /// What a proxy in front says, where that counts.
@@ -64,8 +63,7 @@ impl Worker {
         }
         let kid = key.kid.clone().unwrap_or_default();
         let message = pb::KeysRequest { issuer: key.issuer.clone(), kid };
-        let message = message.encode_to_vec();
-        let question = Question { method: Method::Keys, message, key: None, not_after_ms: None };
+        let question = Question::uncached(Method::Keys, &message);
         self.metrics.count(host, Count::KeysAsked);
         let sent = self.send(host, waiter, question);
         let ticket = sent.map_err(|_| KeyRefused::Unavailable)?;

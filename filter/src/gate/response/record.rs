@@ -8,7 +8,6 @@ use crate::metrics::Count;
 use crate::policy_client::Method;
 use crate::response::effects;
 use crate::worker::{Question, Worker};
-use prost::Message;
 
 /// How long recording is tried, in ms. MLflow has done its part by then: giving up early would
 /// tell the client of an object that it cannot use.
@@ -57,8 +56,7 @@ impl Gate {
             intent_id: plan.intent_id.clone(),
             groups: plan.groups.clone(),
         };
-        let message = request.encode_to_vec();
-        let question = Question { method: Method::Record, message, key: None, not_after_ms: None };
+        let question = Question::uncached(Method::Record, &request);
         if worker.ask(host, self.id, question).is_err() {
             return self.rest(worker, host, plan, recording);
         }
