@@ -98,10 +98,11 @@ def test_a_renamed_model_takes_its_grants_along_and_leaves_none(gate, unique):
 def test_a_model_is_not_renamed_onto_a_name_that_still_has_grants(gate, unique):
     owner, reader, _ = people(gate)
     create(gate, unique, owner)
-    gate.grant(reader[0], "READ", "registered_model", unique + "-2")
     body = {"name": unique, "new_name": unique + "-2"}
-    with gate.recorder.silence():
-        assert gate.post(V2 + "rename", owner, json=body).status_code == 403
+    for level in ("READ", "DENY"):
+        gate.grant(reader[0], level, "registered_model", unique + "-2")
+        with gate.recorder.silence():
+            assert gate.post(V2 + "rename", owner, json=body).status_code == 403, level
     gate.revoke(reader[0], "registered_model", unique + "-2")
     assert gate.post(V2 + "rename", owner, json=body).status_code == 200
     assert status(gate, unique + "-2", reader) == 403

@@ -84,8 +84,9 @@ impl Decider {
         Ok(())
     }
 
-    /// Whether an object may be renamed to this: what is granted on a name that nothing has is
-    /// left over from somebody else's object. Where something has it, MLflow refuses.
+    /// Whether an object may be renamed to this, as MLflow 3.18 has it: what is granted on a name
+    /// that nothing has is left over from somebody else's object, and what is denied on it was
+    /// not meant for this one. Where something has it, MLflow refuses.
     async fn may_take(
         &self,
         resource: ResourceType,
@@ -93,7 +94,7 @@ impl Decider {
         workspace: &str,
     ) -> Result<bool, Interruption> {
         self.free(resource, name, workspace).await?;
-        if !self.snapshots.store().has_grants_on(resource, workspace, name).await? {
+        if self.snapshots.store().levels_on(resource, workspace, name).await?.is_empty() {
             return Ok(true);
         }
         let taken = self.resolver.incumbent(resource, Wanted::Named(name), workspace).await;

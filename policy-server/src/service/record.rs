@@ -4,7 +4,7 @@ use super::authorize::Decider;
 use super::error::Refusal;
 use super::requirement::{Unresolved, resource};
 use crate::contract as pb;
-use crate::domain::{DEFAULT_WORKSPACE, ResourceType};
+use crate::domain::{DEFAULT_WORKSPACE, Level, ResourceType};
 use crate::resolver::{ModelKind, Wanted};
 use crate::store::Effect;
 
@@ -106,7 +106,10 @@ impl Decider {
             let namesake = found.map_err(Unresolved::Lookup)?.is_some();
             let left = match &effect {
                 Effect::Renamed { resource, from, .. } => {
-                    self.snapshots.store().has_grants_on(*resource, workspace, from).await?
+                    let store = self.snapshots.store();
+                    let levels = store.levels_on(*resource, workspace, from).await?;
+                    // Denials stay on a name that was left.
+                    levels.iter().any(|level| *level != Level::Deny)
                 }
                 _ => true,
             };

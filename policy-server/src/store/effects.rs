@@ -147,20 +147,20 @@ impl Store {
         Ok(Settled::Done)
     }
 
-    /// Whether anybody is granted something on exactly this object; denials do not count.
+    /// The levels that anybody has on exactly this object, in roles or of their own.
     ///
     /// # Errors
     /// `Unavailable`, or `Unreadable`.
-    pub async fn has_grants_on(
+    pub async fn levels_on(
         &self,
         resource: ResourceType,
         workspace: &str,
         id: &str,
-    ) -> Result<bool> {
+    ) -> Result<Vec<Level>> {
         let object = Named::new(resource, workspace, id);
         let mut connection = self.pool().acquire().await?;
         let grants = read_grants(&mut connection, &object).await?;
-        Ok(grants.iter().any(|(permission, _)| permission.level != Level::Deny))
+        Ok(grants.into_iter().map(|(permission, _)| permission.level).collect())
     }
 }
 
@@ -295,9 +295,14 @@ impl WriteTx<'_> {
     /// old name does not, and goes as in [`WriteTx::sweep`]; what they deny holds under both
     /// names.
     async fn rename(&mut self, from: &Named<'_>, to: &Named<'_>) -> Result<()> {
-        // Nothing had the new name, so users' own grants on it are leftovers.
+        // MLflow renames a model to the name that it has; nothing there is a leftover.
+        if from.id == to.id {
+            return Ok(());
+        }
+        // Nothing had the new name, so what users were permitted on it is left over. What is
+        // denied on a name is denied to whatever gets it.
         for (stale, own) in self.grants_on(to).await? {
-            if own {
+            if own && stale.level != Level::Deny {
                 self.delete_permission(&stale).await?;
             }
         }
@@ -319,6 +324,9 @@ impl WriteTx<'_> {
         let slot =
             Slot { workspace: to.workspace, resource: permission.resource, pattern: &pattern };
         if let Some(found) = self.find_permission(permission.role_id, slot).await? {
+            if found.level == Level::Deny {
+                return Ok(());
+            }
             self.delete_permission(&found).await?;
         }
         self.insert_permission(permission.role_id, slot, permission.level).await?;

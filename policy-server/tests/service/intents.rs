@@ -314,10 +314,14 @@ on_both_stores! {
 async fn nothing_is_renamed_onto_a_name_that_still_has_grants(place: On) {
     let server = fixture(place, &[]).await;
     own_classifier(&server).await;
-    server.grant("reader", Domain::RegisteredModel, "lost", Level::Read).await;
-    let refused = announce(&server, "owner", renaming("classifier", "lost")).await;
-    assert_eq!((refused.outcome(), refused.reason.as_str()), (Outcome::Denied, "name_has_grants"));
-    assert_eq!(open_intents(&server).await, 0);
+    // What is denied on the name was not meant for this model either.
+    for level in [Level::Read, Level::Deny] {
+        server.grant("reader", Domain::RegisteredModel, "lost", level).await;
+        let refused = announce(&server, "owner", renaming("classifier", "lost")).await;
+        let answer = (refused.outcome(), refused.reason.as_str());
+        assert_eq!(answer, (Outcome::Denied, "name_has_grants"), "{level}");
+        assert_eq!(open_intents(&server).await, 0, "{level}");
+    }
     // Where something has the name, MLflow says so itself.
     mlflow(&server, LOST).await;
     let allowed = announce(&server, "owner", renaming("classifier", "lost")).await;

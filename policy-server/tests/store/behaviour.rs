@@ -215,6 +215,27 @@ async fn a_rename_moves_own_grants_and_stretches_denials(database: &Database) {
 }
 
 on_both_stores! {
+async fn no_rename_takes_a_denial_away(database: &Database) {
+    let store = database.open().await;
+    for user in ["alice", "bob"] {
+        new_user(&store, user).await;
+    }
+    let model = ResourceType::RegisteredModel;
+    let created = Effect::Created { resource: model, id: "mine".into() };
+    store.record("alice", "default", &[created], None).await.unwrap();
+    // On the new name, also where a permission moves there; and on the name that stays.
+    grant(&store, "bob", exact("mine"), Level::Edit).await;
+    grant(&store, "bob", exact("target"), Level::Deny).await;
+    for (from, to) in [("mine", "target"), ("target", "target")] {
+        let renamed = Effect::Renamed { resource: model, from: from.into(), to: to.into() };
+        store.record("alice", "default", &[renamed], None).await.unwrap();
+        assert_eq!(levels(&store, "bob", &[]).await, ["target=DENY"], "{from} to {to}");
+        assert_eq!(levels(&store, "alice", &[]).await, ["target=MANAGE"], "{from} to {to}");
+    }
+}
+}
+
+on_both_stores! {
 async fn recording_twice_changes_nothing_and_makes_users_where_needed(database: &Database) {
     let store = database.open().await;
     let effects = [
