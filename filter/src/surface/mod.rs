@@ -19,6 +19,7 @@ pub mod path;
 pub mod query;
 mod read;
 pub mod scope;
+pub mod uri;
 
 pub use self::read::{Administration, Ids, Passage, Reading, Routed, read_head};
 

@@ -35,7 +35,7 @@ fn on_owner_of(path: &str, action: Action) -> Result<Vec<Requirement>, Refusal> 
 }
 
 /// At the root of an experiment, a path reaches every tier below.
-fn everything_in(experiment: &str, action: Action) -> Vec<Requirement> {
+pub(super) fn everything_in(experiment: &str, action: Action) -> Vec<Requirement> {
     [Run, Trace, LoggedModel]
         .into_iter()
         .flat_map(|tier| tier_of(tier, action, action, experiment))

@@ -6,11 +6,12 @@ use crate::requirement::{
     Action,
     ReferenceKind::{EvaluationDatasetId, JobId},
     Requirement,
-    ResourceType::{ModelOrPrompt, PromptVersion, Run, Scorer, ScorerVersion, Workspace},
+    ResourceType::{ModelOrPrompt, Prompt, PromptVersion, Run, Scorer, ScorerVersion, Workspace},
 };
 use crate::surface::id::Form;
 use crate::surface::inputs::{Field, Inputs};
 use crate::surface::path::encode;
+use crate::surface::uri;
 
 use super::super::field::*;
 use super::super::need::{Need, not_denied, on};
@@ -24,24 +25,26 @@ const WORKSPACE_NAME: Field = Field::one("workspace_name", Form::Name);
 const OWN_JOB: &[Need] = &[Need::Owned { id: JOB_ID, kind: JobId }];
 
 /// The prompts that `source_prompt_uri` could name: the worker reads a bare `a@b` in two ways.
-fn source_prompts(uri: &str) -> Result<Vec<String>, Refusal> {
-    let unnamed = || Refusal::invalid("source_prompt_uri", "names no prompt");
-    if let Some(rest) = uri.strip_prefix("prompts:/") {
-        let (name, _) =
-            rest.rsplit_once('@').or_else(|| rest.rsplit_once('/')).ok_or_else(unnamed)?;
-        Form::Name.check("source_prompt_uri", name)?;
-        return Ok(vec![name.to_owned()]);
+fn source_prompts(prompt: &str) -> Result<Vec<String>, Refusal> {
+    const FIELD: &str = "source_prompt_uri";
+    uri::check_spelling(FIELD, prompt)?;
+    if let Some(rest) = prompt.strip_prefix("prompts:/") {
+        return Ok(vec![uri::versioned(FIELD, rest)?.to_owned()]);
     }
-    let mut names = vec![uri.to_owned()];
-    names.extend(uri.rsplit_once('@').map(|(name, _)| name.to_owned()));
-    names.iter().try_for_each(|name| Form::Name.check("source_prompt_uri", name))?;
+    let mut names = vec![prompt.to_owned()];
+    names.extend(prompt.rsplit_once('@').map(|(name, _)| name.to_owned()));
+    names.iter().try_for_each(|name| uri::check_name(FIELD, name))?;
     Ok(names)
 }
 
 fn optimize(inputs: &Inputs) -> Result<Vec<Requirement>, Refusal> {
     let mut needs = vec![not_denied(Run), not_denied(ScorerVersion), not_denied(PromptVersion)];
-    if let Some(uri) = inputs.text("source_prompt_uri")? {
-        needs.extend(source_prompts(&uri)?.iter().map(|name| on(ModelOrPrompt, READ, name)));
+    if let Some(prompt) = inputs.text("source_prompt_uri")? {
+        for name in source_prompts(&prompt)? {
+            needs.push(on(ModelOrPrompt, READ, &name));
+            // Where there is none of that name, the family would be that of models.
+            needs.push(on(Prompt, Action::NotDenied, &name));
+        }
     }
     let experiment = inputs.one(EXPERIMENT_ID)?;
     for name in inputs.all(Field::many("config.scorers", Form::Name))? {
@@ -132,9 +135,27 @@ mod tests {
     #[test]
     fn a_bare_prompt_with_an_alias_is_checked_under_both_readings() {
         assert_eq!(source_prompts("a@prod").unwrap(), ["a@prod", "a"]);
-        assert_eq!(source_prompts("prompts:/a@b@prod").unwrap(), ["a@b"]);
+        assert_eq!(source_prompts("prompts:/a@prod").unwrap(), ["a"]);
         assert_eq!(source_prompts("prompts:/a/3").unwrap(), ["a"]);
         assert!(source_prompts("prompts:/a").is_err());
         assert!(source_prompts("@prod").is_err());
+    }
+
+    /// The worker makes `prompts:/<text>@latest` of a bare text.
+    #[test]
+    fn a_prompt_that_urlparse_would_cut_short_is_refused() {
+        for prompt in [
+            "prompts:/secret/1?/2",
+            "prompts:/secret@prod?@x",
+            "prompts:/a@b@prod",
+            "prompts://host/secret/1",
+            "Prompts:/secret/1",
+            "secret/1?",
+            "secret/1",
+            "secret@prod?",
+            " secret",
+        ] {
+            assert!(source_prompts(prompt).is_err(), "{prompt}");
+        }
     }
 }

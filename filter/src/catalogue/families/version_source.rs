@@ -9,11 +9,13 @@ use crate::requirement::{
 use crate::surface::artifact::{self, Owner};
 use crate::surface::id::Form;
 use crate::surface::inputs::{Field, Inputs};
+use crate::surface::uri;
 
 use super::super::field::READ;
 use super::super::need::{
     Need, every, nobody_but_admins, on, on_owner, rung, tier_of, tier_of_owner,
 };
+use super::artifacts::everything_in;
 
 const SOURCE: Field = Field::optional("source", Form::Text);
 const RUN: Field = Field::optional("run_id", Form::Run);
@@ -29,10 +31,12 @@ pub const READABLE: Need = Need::Rule(
 
 fn readable(inputs: &Inputs) -> Result<Vec<Requirement>, Refusal> {
     let source = inputs.optional(SOURCE)?.unwrap_or_default();
+    uri::check_spelling("source", &source)?;
     if let Some(rest) = source.strip_prefix("models:/")
-        && !is_model_id(rest)
+        && !Form::LoggedModel.accepts(rest)
     {
-        // A copy: the version is itself the boundary, its run and model are only lineage.
+        // A copy: the version is itself the boundary. Its run and model are only lineage, and MLflow
+        // refuses others than those of the version that is named.
         return copied(rest);
     }
     let mut needs = Vec::new();
@@ -50,13 +54,16 @@ fn located(source: &str) -> Result<Vec<Requirement>, Refusal> {
     if NO_SOURCE.contains(&source) || source.is_empty() {
         return Ok(Vec::new());
     }
-    check_spelling(source)?;
     if let Some(rest) = source.strip_prefix("models:/") {
         return Ok(model_readable(rest));
     }
     if let Some(rest) = source.strip_prefix("runs:/") {
-        let id = rest.trim_start_matches('/').split('/').next().unwrap_or_default();
+        // Behind two slashes would be a host, and behind that the run that MLflow reads.
+        let id = rest.split('/').next().unwrap_or_default();
         Form::Run.check("source", id)?;
+        if rest.contains("//") {
+            return Err(Refusal::ambiguous("source", "has an empty segment"));
+        }
         return Ok(run_readable(id));
     }
     if let Some(rest) = source.strip_prefix("mlflow-artifacts:") {
@@ -70,44 +77,28 @@ fn located(source: &str) -> Result<Vec<Requirement>, Refusal> {
 fn proxied(rest: &str) -> Result<Vec<Requirement>, Refusal> {
     let path = match rest.strip_prefix("//") {
         Some(authority) => authority.split_once('/').map_or("", |(_, path)| path),
-        None => rest.strip_prefix('/').unwrap_or(rest),
+        None => rest
+            .strip_prefix('/')
+            .ok_or_else(|| Refusal::ambiguous("source", "has no slash behind its scheme"))?,
     };
-    Ok(match artifact::owner(&artifact::read_value("source", path)?)? {
-        Owner::Nobody => vec![Requirement::Floor(READ)],
-        Owner::Experiment { id } => {
-            [Run, LoggedModel].into_iter().flat_map(|tier| tier_of(tier, READ, READ, &id)).collect()
+    let path = artifact::read_value("source", path)?;
+    let first = path.split('/').next().unwrap_or_default();
+    Ok(match artifact::owner(&path)? {
+        // Every experiment's artifacts are below.
+        Owner::Nobody if first.is_empty() || first.eq_ignore_ascii_case("workspaces") => {
+            vec![nobody_but_admins()]
         }
+        Owner::Nobody => vec![Requirement::Floor(READ)],
+        Owner::Experiment { id } => everything_in(&id, READ),
         Owner::Tier { experiment, tier } => tier_of(tier, READ, READ, &experiment),
         Owner::Skill { key } => vec![on(Skill, READ, &key)],
         Owner::Skills => vec![nobody_but_admins()],
     })
 }
 
-/// CVE-2026-2614, CVE-2024-1594 and kin: forms that some reader resolves elsewhere.
-fn check_spelling(source: &str) -> Result<(), Refusal> {
-    let odd = |c: char| c.is_control() || matches!(c, '\\' | '#' | '?' | ';' | '%');
-    let dots = source.split('/').any(|segment| matches!(segment, "." | ".."));
-    if dots || source.chars().any(odd) {
-        return Err(Refusal::ambiguous("source", "could be read as another location"));
-    }
-    Ok(())
-}
-
-fn is_model_id(rest: &str) -> bool {
-    Form::LoggedModel.accepts(rest)
-}
-
 /// `models:/<name>/<version or stage>` or `models:/<name>@<alias>`.
 fn copied(rest: &str) -> Result<Vec<Requirement>, Refusal> {
-    let (name, selector) = rest
-        .rsplit_once('@')
-        .or_else(|| rest.rsplit_once('/'))
-        .ok_or_else(|| Refusal::invalid("source", "names no model version"))?;
-    Form::Name.check("source", name)?;
-    Form::Name.check("source", selector)?;
-    if name.contains(['/', ':']) || selector.contains('/') {
-        return Err(Refusal::ambiguous("source", "could name two models"));
-    }
+    let name = uri::versioned("source", rest)?;
     let parent = rung(ModelOrPrompt, Action::NotDenied, name);
     Ok(vec![
         on(ModelOrPrompt, READ, name),
@@ -126,6 +117,7 @@ fn model_readable(id: &str) -> Vec<Requirement> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::requirement::ResourceType::Trace;
 
     const HEX: &str = "0123456789abcdef0123456789abcdef";
 
@@ -154,23 +146,34 @@ mod tests {
     }
 
     #[test]
-    fn a_source_that_could_be_read_as_another_is_refused() {
+    fn a_run_or_path_behind_an_authority_or_no_slash_is_refused() {
         for source in [
-            "s3://b/../x",
-            "s3://b/x#/../y",
-            "file:///a;b",
-            "s3://b/%2e%2e/x",
-            "mlflow-artifacts:/./7/x",
-            "runs:/short/x",
+            format!("runs://{HEX}/{HEX}/m"),
+            format!("runs:///{HEX}/m"),
+            format!("runs:/{HEX}//m"),
+            "runs:/short/x".to_owned(),
+            format!("mlflow-artifacts:7/{HEX}/artifacts"),
+            format!("mlflow-artifacts:///7//{HEX}/artifacts"),
         ] {
-            assert!(located(source).is_err(), "{source}");
+            assert!(located(&source).is_err(), "{source}");
         }
-        assert!(copied("a/b/1").is_err());
-        assert!(copied("a").is_err());
+    }
+
+    #[test]
+    fn a_directory_above_several_experiments_is_nobodys_source() {
+        for source in
+            ["mlflow-artifacts:/", "mlflow-artifacts://host", "mlflow-artifacts:/Workspaces/a"]
+        {
+            assert_eq!(located(source).unwrap(), [nobody_but_admins()], "{source}");
+        }
+        let whole = located("mlflow-artifacts:/7").unwrap();
+        assert!(tier_of(Trace, READ, READ, "7").iter().all(|need| whole.contains(need)));
     }
 
     #[test]
     fn a_copied_version_needs_its_model() {
         assert_eq!(copied("iris/3").unwrap(), copied("iris@prod").unwrap());
+        assert!(copied("a/b/1").is_err());
+        assert!(copied("a").is_err());
     }
 }
