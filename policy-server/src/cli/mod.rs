@@ -135,7 +135,9 @@ fn run(cli: Cli) -> anyhow::Result<Output> {
     if let Some(store) = cli.store {
         layers.set_flag("store", store);
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    // One thread: a decision takes some 20 µs, and to hand its parts from thread to thread would
+    // take as long again. What takes long, password hashes, has threads of its own.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(execute(cli.command, layers))
 }
 

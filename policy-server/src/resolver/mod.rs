@@ -4,6 +4,7 @@
 //! and never an answer: what could not be read is neither absent nor allowed.
 
 mod artifact;
+mod at_once;
 mod database;
 mod incumbent;
 mod reference;
@@ -135,7 +136,11 @@ impl Resolver {
             return Ok(places);
         }
         if self.is_batched(reference.kind) {
-            let places = Places::from(self.look_up(reference, workspace).await?);
+            let places = match self.at_once(reference) {
+                Some(places) => places,
+                None => self.look_up(reference, workspace).await?,
+            };
+            let places = Places::from(places);
             if !places.is_empty() {
                 cache.insert(key, Arc::clone(&places)).await;
             }
@@ -325,6 +330,14 @@ impl Resolver {
             }
         })
         .await
+    }
+
+    /// A run's place where nothing need be waited for to know it.
+    fn at_once(&self, run: &Reference) -> Option<Vec<Place>> {
+        match &self.backend {
+            Backend::Database(database) => database.at_once(run),
+            Backend::Rest(_) | Backend::None => None,
+        }
     }
 
     /// Boxed: it is large, and most references are in memory.
