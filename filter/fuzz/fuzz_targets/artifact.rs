@@ -8,7 +8,7 @@ fuzz_target!(|text: &str| {
     if let Ok(value) = artifact::read_value("path", text) {
         assert_eq!(artifact::read_value("path", &value).as_deref(), Ok(value.as_str()));
         assert!(!value.split('/').any(|segment| segment == ".." || segment == "."));
-        let _ = artifact::owner(&value);
+        let _ = artifact::owner(&value, None);
     }
     let target = format!("/api/2.0/mlflow-artifacts/artifacts/{text}");
     if let Ok(read) = path::read_any(target.as_bytes(), &[]) {

@@ -12,6 +12,9 @@ use super::id::{Form, skill_key};
 
 /// The directory under the artifact root where 3.18 keeps what is uploaded for skills.
 const SKILLS: &str = "skills";
+/// The directory under the artifact root where workspaces other than the default one are.
+const WORKSPACES: &str = "workspaces";
+const DEFAULT_WORKSPACE: &str = "default";
 
 /// Rounds after which MLflow gives up.
 const MAX_ROUNDS: usize = 10;
@@ -25,12 +28,14 @@ pub enum Owner {
     Nobody,
     /// The root of an experiment, or something in it that is none of the tiers below.
     Experiment { id: String },
-    /// Below a run, a trace or a logged model of an experiment.
-    Tier { experiment: String, tier: ResourceType },
+    /// Below a run, a trace or a logged model of an experiment: by words in any case, as from 3.18
+    /// on, and to the letter, as before.
+    Tier { experiment: String, tier: ResourceType, spelt: Option<ResourceType> },
     /// What was uploaded for one skill, as grants name it.
     Skill { key: String },
-    /// Where skills are kept, but not below one: what is there would tell their names.
-    Skills,
+    /// Where skills are kept, but not below one: what is there would tell their names. Where
+    /// workspaces are kept, but not below the one of the request.
+    Reserved,
 }
 
 /// The stable decoding of a proxy path, or `None` where the path is none.
@@ -112,36 +117,58 @@ fn hex_pair(high: u8, low: u8) -> Option<u8> {
     Some(digit(high)? << 4 | digit(low)?)
 }
 
-/// Who owns a canonical artifact path, in the layout of MLflow's default artifact root
-/// (`_parse_artifact_auth_target` of mlflow.server.auth).
-pub fn owner(path: &str) -> Result<Owner, Refusal> {
+/// Who owns a canonical artifact path in the request's workspace, in the layout of MLflow's default
+/// artifact root (`_parse_artifact_auth_target` of mlflow.server.auth).
+pub fn owner(path: &str, workspace: Option<&str>) -> Result<Owner, Refusal> {
     check_first_segment("path", path)?;
-    let mut segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
-    let in_workspace = matches!(segments.as_slice(),
-        [first, _, ..] if first.eq_ignore_ascii_case("workspaces"));
+    let lower = path.to_lowercase();
+    let (whole, folded) = (segments(path), segments(&lower));
+    let (mut whole, mut folded) = (whole.as_slice(), folded.as_slice());
+    let in_workspace = folded.first() == Some(&WORKSPACES);
     if in_workspace {
-        segments.drain(..2);
+        match *whole {
+            [WORKSPACES, name, _, ..] if name == workspace.unwrap_or(DEFAULT_WORKSPACE) => {}
+            _ => return Ok(Owner::Reserved),
+        }
+        whole = whole.get(2..).unwrap_or_default();
+        folded = folded.get(2..).unwrap_or_default();
     }
-    let Some((&experiment, below)) = segments.split_first() else {
+    let (Some((&experiment, whole)), Some((&first, folded))) =
+        (whole.split_first(), folded.split_first())
+    else {
         return Ok(Owner::Nobody);
     };
-    if experiment.eq_ignore_ascii_case(SKILLS) {
+    if first == WORKSPACES {
+        return Ok(Owner::Reserved);
+    }
+    if first == SKILLS {
         // A skill's key is its own only within a workspace, and grants are read in the request's.
         let readable = experiment == SKILLS && !in_workspace;
-        return Ok(readable.then(|| skill(below)).flatten().unwrap_or(Owner::Skills));
+        return Ok(readable.then(|| skill(whole)).flatten().unwrap_or(Owner::Reserved));
     }
     if !experiment.chars().all(|c| c.is_numeric()) {
         return Ok(Owner::Nobody);
     }
     Form::Experiment.check("path", experiment)?;
     let experiment = experiment.to_owned();
-    let tier = |tier| Ok(Owner::Tier { experiment: experiment.clone(), tier });
-    match below {
-        [first, ..] if first.eq_ignore_ascii_case("models") => tier(ResourceType::LoggedModel),
-        [first, ..] if first.eq_ignore_ascii_case("traces") => tier(ResourceType::Trace),
-        [_, second, ..] if second.eq_ignore_ascii_case("artifacts") => tier(ResourceType::Run),
-        [first, ..] if Form::Run.accepts(&first.to_ascii_lowercase()) => tier(ResourceType::Run),
-        _ => Ok(Owner::Experiment { id: experiment }),
+    Ok(match tier(folded) {
+        Some(named) => Owner::Tier { experiment, tier: named, spelt: tier(whole) },
+        None => Owner::Experiment { id: experiment },
+    })
+}
+
+fn segments(path: &str) -> Vec<&str> {
+    path.split('/').filter(|segment| !segment.is_empty()).collect()
+}
+
+/// The tier that a path below an experiment is judged by.
+fn tier(below: &[&str]) -> Option<ResourceType> {
+    match *below {
+        ["models", ..] => Some(ResourceType::LoggedModel),
+        ["traces", ..] => Some(ResourceType::Trace),
+        [_, "artifacts", ..] => Some(ResourceType::Run),
+        [first, ..] if Form::Run.accepts(first) => Some(ResourceType::Run),
+        _ => None,
     }
 }
 
@@ -203,7 +230,7 @@ mod tests {
         ] {
             assert!(proxied(path).is_err(), "{path}");
         }
-        assert!(owner("file:1/x").is_err());
+        assert!(owner("file:1/x", None).is_err());
     }
 
     #[test]
@@ -218,34 +245,71 @@ mod tests {
     #[test]
     fn the_layout_names_the_owner() {
         let run = "0123456789abcdef0123456789abcdef";
-        let tier = |tier| Owner::Tier { experiment: "7".into(), tier };
-        assert_eq!(owner(&format!("7/{run}/artifacts/x")).unwrap(), tier(ResourceType::Run));
-        assert_eq!(owner(&format!("7/{run}")).unwrap(), tier(ResourceType::Run));
-        assert_eq!(owner("7/models/m-1/artifacts/x").unwrap(), tier(ResourceType::LoggedModel));
-        assert_eq!(owner("7/traces/tr-1/artifacts/x").unwrap(), tier(ResourceType::Trace));
-        assert_eq!(owner("workspaces/a/7/traces/x").unwrap(), tier(ResourceType::Trace));
-        assert_eq!(owner("7/models").unwrap(), tier(ResourceType::LoggedModel));
-        assert_eq!(owner("7").unwrap(), Owner::Experiment { id: "7".into() });
-        assert_eq!(owner("7/x").unwrap(), Owner::Experiment { id: "7".into() });
-        assert_eq!(owner("team/x").unwrap(), Owner::Nobody);
-        assert_eq!(owner("").unwrap(), Owner::Nobody);
+        let tier = |tier| Owner::Tier { experiment: "7".into(), tier, spelt: Some(tier) };
+        assert_eq!(owner(&format!("7/{run}/artifacts/x"), None).unwrap(), tier(ResourceType::Run));
+        assert_eq!(owner(&format!("7/{run}"), None).unwrap(), tier(ResourceType::Run));
+        assert_eq!(
+            owner("7/models/m-1/artifacts/x", None).unwrap(),
+            tier(ResourceType::LoggedModel)
+        );
+        assert_eq!(owner("7/traces/tr-1/artifacts/x", None).unwrap(), tier(ResourceType::Trace));
+        assert_eq!(owner("workspaces/a/7/traces/x", Some("a")).unwrap(), tier(ResourceType::Trace));
+        assert_eq!(owner("7/models", None).unwrap(), tier(ResourceType::LoggedModel));
+        assert_eq!(owner("7", None).unwrap(), Owner::Experiment { id: "7".into() });
+        assert_eq!(owner("7/x", None).unwrap(), Owner::Experiment { id: "7".into() });
+        assert_eq!(owner("team/x", None).unwrap(), Owner::Nobody);
+        assert_eq!(owner("", None).unwrap(), Owner::Nobody);
     }
 
     #[test]
-    fn another_spelling_of_a_layout_word_is_no_way_out() {
-        let tier = |tier| Owner::Tier { experiment: "7".into(), tier };
-        assert_eq!(owner("WORKSPACES/a/7/Models/x").unwrap(), tier(ResourceType::LoggedModel));
-        assert!(owner("07/x").is_err());
-        assert!(owner("\u{661}/x").is_err());
+    fn a_word_of_the_layout_in_another_case_is_read_both_ways() {
+        let run = "0123456789ABCDEF0123456789ABCDEF";
+        let both = |tier, spelt| Owner::Tier { experiment: "7".into(), tier, spelt };
+        assert_eq!(owner("7/x/ARTIFACTS/y", None).unwrap(), both(ResourceType::Run, None));
+        assert_eq!(owner("7/MODELS/y", None).unwrap(), both(ResourceType::LoggedModel, None));
+        assert_eq!(owner("7/Traces/y", None).unwrap(), both(ResourceType::Trace, None));
+        assert_eq!(owner(&format!("7/{run}/y"), None).unwrap(), both(ResourceType::Run, None));
+        assert_eq!(
+            owner("7/MODELS/artifacts", None).unwrap(),
+            both(ResourceType::LoggedModel, Some(ResourceType::Run))
+        );
+        assert!(owner("07/x", None).is_err());
+        assert!(owner("\u{661}/x", None).is_err());
+    }
+
+    #[test]
+    fn a_workspace_is_the_requests_own_or_nobodys() {
+        for path in [
+            "workspaces",
+            "workspaces/",
+            "workspaces/a",
+            "workspaces/a/",
+            "WORKSPACES/a/7/x",
+            // Python lower-cases the Kelvin sign to k.
+            "wor\u{212a}spaces/a/7/x",
+            "workspaces/b/7/x",
+            "workspaces/default/7/x",
+            "workspaces/a/workspaces/b/7/x",
+        ] {
+            assert_eq!(owner(path, Some("a")).unwrap(), Owner::Reserved, "{path}");
+        }
+        let seven = Owner::Experiment { id: "7".into() };
+        assert_eq!(owner("workspaces/a/7/x", Some("a")).unwrap(), seven);
+        assert_eq!(owner("workspaces/default/7/x", None).unwrap(), seven);
+        assert_eq!(owner("workspaces/a/x", Some("a")).unwrap(), Owner::Nobody);
+        assert_eq!(owner("workspaces/a/7/x", None).unwrap(), Owner::Reserved);
     }
 
     #[test]
     fn what_is_uploaded_for_a_skill_is_that_skills() {
         let skill = |key: &str| Owner::Skill { key: key.to_owned() };
         let token = "0123456789abcdef0123456789abcdef";
-        assert_eq!(owner(&format!("skills/reviewer/{token}/SKILL.md")).unwrap(), skill("reviewer"));
-        assert_eq!(owner("skills/reviewer").unwrap(), skill("reviewer"));
-        assert_eq!(owner("skills/@acme/reviewer/x").unwrap(), skill("@acme/reviewer"));
+        assert_eq!(
+            owner(&format!("skills/reviewer/{token}/SKILL.md"), None).unwrap(),
+            skill("reviewer")
+        );
+        assert_eq!(owner("skills/reviewer", None).unwrap(), skill("reviewer"));
+        assert_eq!(owner("skills/@acme/reviewer/x", None).unwrap(), skill("@acme/reviewer"));
         for path in [
             "skills",
             "skills/",
@@ -258,9 +322,9 @@ mod tests {
             "workspaces/a/skills/reviewer/x",
             "Workspaces/a/Skills",
         ] {
-            assert_eq!(owner(path).unwrap(), Owner::Skills, "{path}");
+            assert_eq!(owner(path, None).unwrap(), Owner::Reserved, "{path}");
         }
-        assert_eq!(owner("team/skills/reviewer").unwrap(), Owner::Nobody);
+        assert_eq!(owner("team/skills/reviewer", None).unwrap(), Owner::Nobody);
     }
 
     #[test]

@@ -20,18 +20,36 @@ const PATH: Field = Field::optional("path", Form::Text);
 
 fn on_path(inputs: &Inputs, action: Action) -> Result<Vec<Requirement>, Refusal> {
     let path = artifact::read_value("path", &inputs.one(ARTIFACT_PATH)?)?;
-    on_owner_of(&path, action)
+    on_owner_of(inputs, &path, action)
 }
 
-fn on_owner_of(path: &str, action: Action) -> Result<Vec<Requirement>, Refusal> {
-    Ok(match artifact::owner(path)? {
-        Owner::Experiment { id } if action == MANAGE => everything_in(&id, MANAGE),
-        Owner::Experiment { id } => vec![on(Experiment, action, &id)],
-        Owner::Tier { experiment, tier } => tier_of(tier, action, action, &experiment),
+fn owner(inputs: &Inputs, path: &str) -> Result<Owner, Refusal> {
+    artifact::owner(path, inputs.headers.workspace.as_deref())
+}
+
+fn on_owner_of(inputs: &Inputs, path: &str, action: Action) -> Result<Vec<Requirement>, Refusal> {
+    Ok(match owner(inputs, path)? {
+        Owner::Experiment { id } => in_experiment(&id, action),
+        Owner::Tier { experiment, tier, spelt } => {
+            let mut needs = tier_of(tier, action, action, &experiment);
+            match spelt {
+                Some(other) if other == tier => {}
+                Some(other) => needs.extend(tier_of(other, action, action, &experiment)),
+                None => needs.extend(in_experiment(&experiment, action)),
+            }
+            needs
+        }
         Owner::Skill { key } => vec![on(Skill, action, &key)],
-        Owner::Skills => vec![nobody_but_admins()],
+        Owner::Reserved => vec![nobody_but_admins()],
         Owner::Nobody => vec![Requirement::Floor(action)],
     })
+}
+
+fn in_experiment(experiment: &str, action: Action) -> Vec<Requirement> {
+    match action {
+        MANAGE => everything_in(experiment, action),
+        _ => vec![on(Experiment, action, experiment)],
+    }
 }
 
 /// At the root of an experiment, a path reaches every tier below.
@@ -47,15 +65,15 @@ fn listed(inputs: &Inputs) -> Result<String, Refusal> {
 }
 
 fn listing(inputs: &Inputs) -> Result<Vec<Requirement>, Refusal> {
-    on_owner_of(&listed(inputs)?, READ)
+    on_owner_of(inputs, &listed(inputs)?, READ)
 }
 
 /// The names of directories at a root are the ids of experiments or runs.
 fn listed_rows(inputs: &Inputs) -> Result<ResponseWork, Refusal> {
-    Ok(match artifact::owner(&listed(inputs)?)? {
+    Ok(match owner(inputs, &listed(inputs)?)? {
         Owner::Nobody => rows::ARTIFACT_ROOT,
         Owner::Experiment { .. } => rows::EXPERIMENT_ROOT,
-        Owner::Tier { .. } | Owner::Skill { .. } | Owner::Skills => ResponseWork::None,
+        Owner::Tier { .. } | Owner::Skill { .. } | Owner::Reserved => ResponseWork::None,
     })
 }
 
@@ -66,7 +84,7 @@ fn multipart(inputs: &Inputs) -> Result<Vec<Requirement>, Refusal> {
         let path = artifact::read_value("path", &path)?;
         let base = path.rsplit('/').next().unwrap_or_default();
         let joined = format!("{}/{base}", inputs.one(ARTIFACT_PATH)?);
-        needs.extend(on_owner_of(artifact::read_value("path", &joined)?.as_str(), UPDATE)?);
+        needs.extend(on_owner_of(inputs, &artifact::read_value("path", &joined)?, UPDATE)?);
     }
     Ok(needs)
 }

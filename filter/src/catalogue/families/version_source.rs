@@ -46,11 +46,11 @@ fn readable(inputs: &Inputs) -> Result<Vec<Requirement>, Refusal> {
     if let Some(id) = inputs.optional(MODEL)? {
         needs.extend(model_readable(&id));
     }
-    needs.extend(located(&source)?);
+    needs.extend(located(&source, inputs.headers.workspace.as_deref())?);
     Ok(needs)
 }
 
-fn located(source: &str) -> Result<Vec<Requirement>, Refusal> {
+fn located(source: &str, workspace: Option<&str>) -> Result<Vec<Requirement>, Refusal> {
     if NO_SOURCE.contains(&source) || source.is_empty() {
         return Ok(Vec::new());
     }
@@ -67,14 +67,14 @@ fn located(source: &str) -> Result<Vec<Requirement>, Refusal> {
         return Ok(run_readable(id));
     }
     if let Some(rest) = source.strip_prefix("mlflow-artifacts:") {
-        return proxied(rest);
+        return proxied(rest, workspace);
     }
     let location = Reference::new(ReferenceKind::ArtifactUri, source);
     Ok(vec![on_owner(Experiment, READ, &location)])
 }
 
 /// `mlflow-artifacts:/1/…` or `mlflow-artifacts://host[:port]/1/…`.
-fn proxied(rest: &str) -> Result<Vec<Requirement>, Refusal> {
+fn proxied(rest: &str, workspace: Option<&str>) -> Result<Vec<Requirement>, Refusal> {
     let path = match rest.strip_prefix("//") {
         Some(authority) => authority.split_once('/').map_or("", |(_, path)| path),
         None => rest
@@ -82,17 +82,14 @@ fn proxied(rest: &str) -> Result<Vec<Requirement>, Refusal> {
             .ok_or_else(|| Refusal::ambiguous("source", "has no slash behind its scheme"))?,
     };
     let path = artifact::read_value("source", path)?;
-    let first = path.split('/').next().unwrap_or_default();
-    Ok(match artifact::owner(&path)? {
+    Ok(match artifact::owner(&path, workspace)? {
         // Every experiment's artifacts are below.
-        Owner::Nobody if first.is_empty() || first.eq_ignore_ascii_case("workspaces") => {
-            vec![nobody_but_admins()]
-        }
+        Owner::Nobody if path.is_empty() => vec![nobody_but_admins()],
         Owner::Nobody => vec![Requirement::Floor(READ)],
         Owner::Experiment { id } => everything_in(&id, READ),
-        Owner::Tier { experiment, tier } => tier_of(tier, READ, READ, &experiment),
+        Owner::Tier { experiment, tier, .. } => tier_of(tier, READ, READ, &experiment),
         Owner::Skill { key } => vec![on(Skill, READ, &key)],
-        Owner::Skills => vec![nobody_but_admins()],
+        Owner::Reserved => vec![nobody_but_admins()],
     })
 }
 
@@ -123,24 +120,24 @@ mod tests {
 
     #[test]
     fn every_source_is_read_by_what_owns_it() {
-        assert_eq!(located(&format!("runs:/{HEX}/model")).unwrap(), run_readable(HEX));
+        assert_eq!(located(&format!("runs:/{HEX}/model"), None).unwrap(), run_readable(HEX));
         let model = format!("m-{HEX}");
-        assert_eq!(located(&format!("models:/{model}")).unwrap(), model_readable(&model));
+        assert_eq!(located(&format!("models:/{model}"), None).unwrap(), model_readable(&model));
         assert_eq!(
-            located(&format!("mlflow-artifacts:/7/{HEX}/artifacts/m")).unwrap(),
+            located(&format!("mlflow-artifacts:/7/{HEX}/artifacts/m"), None).unwrap(),
             tier_of(Run, READ, READ, "7")
         );
         assert_eq!(
-            located("mlflow-artifacts://host:1/7/models/m").unwrap(),
+            located("mlflow-artifacts://host:1/7/models/m", None).unwrap(),
             tier_of(LoggedModel, READ, READ, "7")
         );
-        assert!(located("dummy-source").unwrap().is_empty());
+        assert!(located("dummy-source", None).unwrap().is_empty());
     }
 
     #[test]
     fn a_location_that_nobody_is_known_to_own_is_asked_for() {
         for source in ["/etc", "file:///etc", "s3://bucket/x", "dummy-sources", "https://a/b"] {
-            let needs = located(source).unwrap();
+            let needs = located(source, None).unwrap();
             assert!(matches!(needs.as_slice(), [Requirement::Ladder(_)]), "{source}");
         }
     }
@@ -155,7 +152,7 @@ mod tests {
             format!("mlflow-artifacts:7/{HEX}/artifacts"),
             format!("mlflow-artifacts:///7//{HEX}/artifacts"),
         ] {
-            assert!(located(&source).is_err(), "{source}");
+            assert!(located(&source, None).is_err(), "{source}");
         }
     }
 
@@ -164,9 +161,12 @@ mod tests {
         for source in
             ["mlflow-artifacts:/", "mlflow-artifacts://host", "mlflow-artifacts:/Workspaces/a"]
         {
-            assert_eq!(located(source).unwrap(), [nobody_but_admins()], "{source}");
+            assert_eq!(located(source, None).unwrap(), [nobody_but_admins()], "{source}");
         }
-        let whole = located("mlflow-artifacts:/7").unwrap();
+        let elsewhere = "mlflow-artifacts:/workspaces/b/7/models/m";
+        assert_eq!(located(elsewhere, Some("a")).unwrap(), [nobody_but_admins()]);
+        assert_ne!(located(elsewhere, Some("b")).unwrap(), [nobody_but_admins()]);
+        let whole = located("mlflow-artifacts:/7", None).unwrap();
         assert!(tier_of(Trace, READ, READ, "7").iter().all(|need| whole.contains(need)));
     }
 
