@@ -196,14 +196,18 @@ impl Resolver {
         Ok(found)
     }
 
-    /// Whether the registered model of that name is a prompt; an unknown name is a model.
+    /// Whether the registered model of that name is a prompt; `None` when there is none.
     ///
     /// # Errors
     /// As for [`Resolver::locate`].
-    pub async fn model_kind(&self, name: &str, workspace: &str) -> Result<ModelKind, LookupError> {
+    pub async fn model_kind(
+        &self,
+        name: &str,
+        workspace: &str,
+    ) -> Result<Option<ModelKind>, LookupError> {
         let key = (workspace.to_owned(), name.to_owned());
         if let Some(known) = self.models.get(&key).await {
-            return Ok(known);
+            return Ok(Some(known));
         }
         let lookup = async {
             let found = self.within_time(async {
@@ -217,9 +221,9 @@ impl Resolver {
             found.await.map_err(NotFound::Failed)?.ok_or(NotFound::Absent)
         };
         match Box::pin(self.models.try_get_with(key, lookup)).await {
-            Ok(kind) => Ok(kind),
+            Ok(kind) => Ok(Some(kind)),
             Err(not_found) => match &*not_found {
-                NotFound::Absent => Ok(ModelKind::Model),
+                NotFound::Absent => Ok(None),
                 NotFound::Failed(error) => Err(error.clone()),
             },
         }
@@ -238,7 +242,7 @@ impl Resolver {
         let mut prompts = HashSet::new();
         let Backend::Database(database) = &self.backend else {
             for name in names {
-                if self.model_kind(name, workspace).await? == ModelKind::Prompt {
+                if self.model_kind(name, workspace).await? == Some(ModelKind::Prompt) {
                     prompts.insert((*name).to_owned());
                 }
             }

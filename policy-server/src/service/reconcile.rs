@@ -107,7 +107,7 @@ impl Decider {
                     ResourceType::Prompt => ModelKind::Prompt,
                     _ => ModelKind::Model,
                 };
-                if is == announced {
+                if is == Some(announced) {
                     Ok(verdict)
                 } else {
                     Ok(Verdict::Nothing("it is not of the family that was announced"))

@@ -130,7 +130,7 @@ impl Decider {
     ) -> Result<ResourceType, Refusal> {
         let family = if kind == pb::ResourceType::ModelOrPrompt as i32 {
             let found = self.resolver.model_kind(name, workspace).await;
-            found.map_err(Unresolved::Lookup)?
+            found.map_err(Unresolved::Lookup)?.unwrap_or(ModelKind::Model)
         } else {
             ModelKind::Model
         };

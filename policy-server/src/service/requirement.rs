@@ -1,11 +1,13 @@
 //! From the contract's requirements to checks that the evaluator understands.
 
 mod artifact;
+mod named;
 mod words;
 
 use std::collections::HashMap;
 use std::time::Duration;
 
+use self::named::Called;
 pub use self::words::{action, resource};
 use self::words::{check_id, is_canonical, standing};
 use crate::contract as pb;
@@ -169,10 +171,15 @@ impl<'a> Translation<'a> {
     async fn nameable(&mut self, naming: &pb::Naming) -> Result<Check> {
         let open = naming.r#type == pb::ResourceType::ModelOrPrompt as i32;
         let family = match open && !self.super_admin {
-            true => self.model_kind(&naming.current).await?,
-            false => Some(ModelKind::Model),
+            true => self.called(&naming.current).await?,
+            false => Called::Is(ModelKind::Model),
         };
-        let Some(family) = family else { return Ok(Check::Unresolved) };
+        let family = match family {
+            Called::Is(kind) => kind,
+            // MLflow renames nothing, then.
+            Called::Nothing => ModelKind::Model,
+            Called::Otherwise => return Ok(Check::Unresolved),
+        };
         let resource = resource(naming.r#type, family)?;
         let rules = self.store.creation_rules().await?;
         let permitted = rules.names.permit(resource, &naming.name, self.username);
@@ -271,30 +278,6 @@ impl<'a> Translation<'a> {
             checks.push(RungCheck { resource, action, key });
         }
         Ok(Check::Ladder { rungs: checks, explicit_only })
-    }
-
-    /// Whether the named object of this ladder is a model or a prompt, where it matters; `None`
-    /// where it is called something else.
-    async fn family(&mut self, rungs: &[pb::Rung]) -> Result<Option<ModelKind>> {
-        let open = [pb::ResourceType::ModelOrPrompt, pb::ResourceType::ModelOrPromptVersion];
-        if !rungs.iter().any(|rung| open.iter().any(|&kind| rung.r#type == kind as i32)) {
-            return Ok(Some(ModelKind::Model));
-        }
-        let Some(pb::rung::Key::Id(name)) = rungs.last().and_then(|rung| rung.key.as_ref()) else {
-            return Err(Unresolved::Malformed("model or prompt: the last rung names nothing"));
-        };
-        if self.super_admin {
-            return Ok(Some(ModelKind::Model));
-        }
-        self.note(Stability::Brief(Duration::from_millis(500)));
-        self.model_kind(name).await
-    }
-
-    async fn model_kind(&self, name: &str) -> Result<Option<ModelKind>> {
-        match self.resolver.model_kind(name, self.workspace).await {
-            Err(LookupError::Misspelt) => Ok(None),
-            found => Ok(Some(found?)),
-        }
     }
 
     /// `None` when the object is not here.

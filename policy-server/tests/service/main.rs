@@ -3,6 +3,7 @@
 //! Each test runs on SQLite, and on Postgres where `MLGATE_TEST_POSTGRES` names a server on which
 //! databases can be created.
 
+mod absent_models;
 mod administration;
 mod agreement;
 mod authentication;

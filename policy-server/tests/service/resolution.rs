@@ -173,20 +173,7 @@ async fn a_prompt_and_a_model_are_granted_separately(place: On) {
     server.grant("reader", Domain::PromptVersion, "*", Level::Deny).await;
     server.grant("reader", Domain::Prompt, "greeting", Level::Read).await;
     assert_eq!(server.outcome("reader", read("greeting")).await, Outcome::Allowed);
-    let version = |name: &str| {
-        ladder(vec![
-            pb::Rung {
-                r#type: R::ModelOrPromptVersion.into(),
-                action: Action::NotDenied.into(),
-                key: Some(pb::rung::Key::Every(pb::Every {})),
-            },
-            pb::Rung {
-                r#type: R::ModelOrPrompt.into(),
-                action: Action::Read.into(),
-                key: Some(pb::rung::Key::Id(name.to_owned())),
-            },
-        ])
-    };
+    let version = |name| version_of(name, Action::Read);
     assert_eq!(server.outcome("reader", version("greeting")).await, Outcome::Denied);
     assert_eq!(server.outcome("reader", version("classifier")).await, Outcome::Allowed);
 }

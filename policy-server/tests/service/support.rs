@@ -309,6 +309,21 @@ pub fn on(resource: pb::ResourceType, id: &str, action: pb::Action) -> pb::Requi
     }])
 }
 
+/// What every version of the model or prompt needs: its tier is not denied and, where that says
+/// nothing, the action on what it is a version of.
+pub fn version_of(name: &str, action: pb::Action) -> pb::Requirement {
+    let rung = |kind: pb::ResourceType, action: pb::Action, key| pb::Rung {
+        r#type: kind.into(),
+        action: action.into(),
+        key: Some(key),
+    };
+    let every = pb::rung::Key::Every(pb::Every {});
+    ladder(vec![
+        rung(pb::ResourceType::ModelOrPromptVersion, pb::Action::NotDenied, every),
+        rung(pb::ResourceType::ModelOrPrompt, action, pb::rung::Key::Id(name.to_owned())),
+    ])
+}
+
 pub fn experiment(id: &str, action: pb::Action) -> pb::Requirement {
     on(pb::ResourceType::Experiment, id, action)
 }

@@ -1,15 +1,11 @@
 //! What an artifact's URI is about.
 
-use std::time::Duration;
-
 use super::words::action;
-use super::{Result, Translation};
+use super::{Called, Result, Translation};
 use crate::contract as pb;
 use crate::domain::{Action, ResourceType};
 use crate::policy::{Check, RowKey, RungCheck};
-use crate::resolver::{
-    ArtifactSource, ModelKind, Reference, Stability, Within, is_below, parse_artifact_uri,
-};
+use crate::resolver::{ArtifactSource, ModelKind, Reference, Within, is_below, parse_artifact_uri};
 
 impl Translation<'_> {
     /// What a URI is about decides which tiers are asked; the action is that of the last rung.
@@ -34,11 +30,10 @@ impl Translation<'_> {
             ArtifactSource::Undeterminable => return Ok(Check::Unresolved),
             _ if self.super_admin => return Ok(Check::Unresolved),
             ArtifactSource::RegisteredModel { name } => {
-                self.note(Stability::Brief(Duration::from_millis(500)));
-                let resource = match self.model_kind(&name).await? {
-                    Some(ModelKind::Model) => ResourceType::RegisteredModel,
-                    Some(ModelKind::Prompt) => ResourceType::Prompt,
-                    None => return Ok(Check::Unresolved),
+                let resource = match self.called(&name).await? {
+                    Called::Is(ModelKind::Model) => ResourceType::RegisteredModel,
+                    Called::Is(ModelKind::Prompt) => ResourceType::Prompt,
+                    Called::Nothing | Called::Otherwise => return Ok(Check::Unresolved),
                 };
                 let rung = RungCheck { resource, action, key: RowKey::Id(name) };
                 return Ok(Check::Ladder { rungs: vec![rung], explicit_only: false });
