@@ -13,16 +13,7 @@ use crate::store::{Entity, Role, RoleId, RolePermission, RolePermissionId, Store
 
 impl Context<'_> {
     pub(super) async fn create_role(&self) -> Answer {
-        self.require_an_anchor()?;
-        // Decided on the workspace in which the role will be, whatever other ids are named
-        // besides: MLflow 3.17.2 decides on `role_id` first and creates in `workspace`.
-        if !self.authority.is_super_admin() {
-            let workspace = self.params.required("workspace")?.as_str();
-            let workspace = workspace.filter(|name| !name.trim().is_empty()).ok_or_else(|| {
-                Refusal::invalid("Parameter 'workspace' must be a non-empty string.")
-            })?;
-            self.authority.require_admin_of(workspace)?;
-        }
+        self.require_admin_of_the_anchors().await?;
         let name = self.params.required("name")?;
         let workspace = self.params.required("workspace")?;
         let name = filled(name).ok_or_else(|| Refusal::invalid("Role name cannot be empty."))?;
@@ -136,7 +127,8 @@ impl Context<'_> {
         let level = words::level(self.params.text("permission")?)?;
         let resource = words::resource_type(resource)?;
         words::grantable(level, resource)?;
-        let pattern = Pattern::parse(pattern);
+        // As MLflow reads it. Globs are ours, and written with our own command.
+        let pattern = Pattern::literal(pattern);
         words::grain(&pattern, resource)?;
         let taken = format!(
             "Role permission (role_id={role_id}, resource_type={resource}, \
@@ -219,26 +211,56 @@ impl Context<'_> {
         Ok(AdminResponse::json(&json!({ "assignments": rows })))
     }
 
-    /// MLflow's `_get_role_workspace_from_request` insists that one of these is there.
-    fn require_an_anchor(&self) -> Result<(), Refusal> {
-        let anchors = ["role_id", "role_permission_id", "workspace"];
-        if self.authority.is_super_admin() || anchors.iter().any(|name| self.params.has(name)) {
+    /// The workspace that a call is about, by all of the identifiers in it, whichever of them it
+    /// will act on: MLflow 3.17.2 decides on one and acts on another (PD-15). As in 3.18, those
+    /// that do not agree are denied, and formats are looked at before any row, lest the one or
+    /// the other tell what there is.
+    async fn anchored_workspace(&self) -> Result<String, Refusal> {
+        let id = |name| self.params.has(name).then(|| self.params.id(name)).transpose();
+        let permission = id("role_permission_id")?.map(RolePermissionId);
+        let role = id("role_id")?.map(RoleId);
+        let workspace = match self.params.has("workspace") {
+            true => Some(filled(self.params.required("workspace")?).ok_or_else(|| {
+                Refusal::invalid("Parameter 'workspace' must be a non-empty string.")
+            })?),
+            false => None,
+        };
+        let of_permission = match permission {
+            Some(id) => Some(found(self.store.role_permission(id).await)?),
+            None => None,
+        };
+        let of_permission = match of_permission {
+            Some(row) => Some(row.ok_or_else(Refusal::denied)?.role_id),
+            None => None,
+        };
+        if role.zip(of_permission).is_some_and(|(one, other)| one != other) {
+            return Err(Refusal::denied());
+        }
+        let Some(role) = role.or(of_permission) else {
+            return workspace.map(str::to_owned).ok_or_else(|| {
+                Refusal::invalid(
+                    "Request must include one of: role_id, role_permission_id, workspace.",
+                )
+            });
+        };
+        let role = found(self.store.role(role).await)?.ok_or_else(Refusal::denied)?;
+        if workspace.is_some_and(|named| named != role.workspace) {
+            return Err(Refusal::denied());
+        }
+        Ok(role.workspace)
+    }
+
+    async fn require_admin_of_the_anchors(&self) -> Result<(), Refusal> {
+        if self.authority.is_super_admin() {
             return Ok(());
         }
-        Err(Refusal::invalid(
-            "Request must include one of: role_id, role_permission_id, workspace.",
-        ))
+        self.authority.require_admin_of(&self.anchored_workspace().await?)
     }
 
     /// The `role_id` of a role that the caller administers. For a super admin it may be unknown.
     pub(super) async fn administered_role_id(&self) -> Result<RoleId, Refusal> {
-        self.require_an_anchor()?;
-        let role_id = RoleId(self.params.id("role_id")?);
-        if !self.authority.is_super_admin() {
-            let role = found(self.store.role(role_id).await)?.ok_or_else(Refusal::denied)?;
-            self.authority.require_admin_of(&role.workspace)?;
-        }
-        Ok(role_id)
+        self.require_admin_of_the_anchors().await?;
+        Ok(RoleId(self.params.id("role_id")?))
     }
 
     /// As above, where MLflow misses the `username` before it looks at the `role_id`.
@@ -249,33 +271,21 @@ impl Context<'_> {
         self.administered_role_id().await
     }
 
-    /// The `role_permission_id`'s row, in a role that the caller administers. A `role_id` beside
-    /// it is not looked at: MLflow 3.17.2 decides on that and changes the other.
+    /// The `role_permission_id`'s row, in a role that the caller administers.
     async fn administered_permission(&self) -> Result<RolePermission, Refusal> {
-        self.require_an_anchor()?;
+        self.require_admin_of_the_anchors().await?;
         let id = RolePermissionId(self.params.id("role_permission_id")?);
         let permission = found(self.store.role_permission(id).await)?;
-        if self.authority.is_super_admin() {
-            return permission.ok_or_else(|| unknown_permission(id));
-        }
-        let permission = permission.ok_or_else(Refusal::denied)?;
-        let role = found(self.store.role(permission.role_id).await)?;
-        let role = role.ok_or_else(Refusal::denied)?;
-        self.authority.require_admin_of(&role.workspace)?;
-        Ok(permission)
+        permission.ok_or_else(|| unknown_permission(id))
     }
 
     /// The `role_id`'s role, in a workspace where the caller has any role.
     async fn visible_role(&self) -> Result<Role, Refusal> {
-        self.require_an_anchor()?;
-        let role_id = RoleId(self.params.id("role_id")?);
-        if self.authority.is_super_admin() {
-            return self.role(role_id).await;
+        if !self.authority.is_super_admin() {
+            let workspace = self.anchored_workspace().await?;
+            self.authority.require(self.present_in().await?.contains(&workspace))?;
         }
-        let role = found(self.store.role(role_id).await)?.ok_or_else(Refusal::denied)?;
-        let present = self.present_in().await?;
-        self.authority.require(present.contains(&role.workspace))?;
-        Ok(role)
+        self.role(RoleId(self.params.id("role_id")?)).await
     }
 
     async fn role(&self, id: RoleId) -> Result<Role, Refusal> {

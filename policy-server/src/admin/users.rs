@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 use super::answer::{AdminResponse, Answer, ErrorCode, Refusal};
 use super::{Context, Means, legacy, shapes, words};
 use crate::credentials::{Busy, PasswordHash, hash_new};
-use crate::store::{Entity, NewUser, Role, RoleId, StoreError, User, UserId};
+use crate::domain::{Action, DEFAULT_WORKSPACE};
+use crate::store::{Entity, NewUser, Role, RoleId, Settings, StoreError, User, UserId};
 
 impl Context<'_> {
     pub(super) async fn create_user(&self) -> Answer {
@@ -47,18 +48,27 @@ impl Context<'_> {
         Ok(AdminResponse::json(&json!({ "user": user })))
     }
 
-    /// Everybody's names are shown to those who may create in the workspace: who reviews or
-    /// shares has to name people. Roles only as far as the caller may see them.
+    /// Names are shown to those who may create in the workspace: who reviews or shares has to
+    /// name people. Roles only as far as the caller may see them.
     pub(super) async fn list_users(&self) -> Answer {
         self.authority.require(self.authority.may_create_in(self.workspace))?;
         let administered = self.authority.administered();
         let held = self.roles_by_user().await?;
         let users = self.store.users().await?;
+        let held_by = |user: &User| held.get(&user.id).map(Vec::as_slice).unwrap_or_default();
+        let everybody = self.sees_everybody();
+        let belongs = |user: &&User| {
+            everybody
+                || user.is_admin
+                || self.is_caller(&user.username)
+                || held_by(user).iter().any(|role| role.workspace == self.workspace)
+        };
         let rows: Vec<Value> = users
             .iter()
+            .filter(belongs)
             .map(|user| {
                 let all = self.authority.is_super_admin() || self.is_caller(&user.username);
-                let roles = held.get(&user.id).map(Vec::as_slice).unwrap_or_default();
+                let roles = held_by(user);
                 let visible =
                     roles.iter().filter(|role| all || administered.contains(&role.workspace));
                 let mut row = shapes::user(user);
@@ -67,6 +77,20 @@ impl Context<'_> {
             })
             .collect();
         Ok(AdminResponse::json(&json!({ "users": rows })))
+    }
+
+    /// With workspaces, as in MLflow 3.18: who does not manage the workspace sees who has a role
+    /// in it. The default one may be open to all, and then all are of it.
+    fn sees_everybody(&self) -> bool {
+        let Settings { default_permission, workspaces, grant_default_workspace_access } =
+            self.settings;
+        let open = grant_default_workspace_access
+            && self.workspace == DEFAULT_WORKSPACE
+            && default_permission.permits(Action::Use);
+        !workspaces
+            || open
+            || self.authority.is_super_admin()
+            || self.authority.administers(self.workspace)
     }
 
     async fn roles_by_user(&self) -> Result<HashMap<UserId, Vec<Arc<Role>>>, Refusal> {

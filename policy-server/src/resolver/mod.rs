@@ -297,7 +297,8 @@ impl Resolver {
         .await
     }
 
-    /// Whether the username is among the review queue's assigned users. Never cached.
+    /// Whether the username is among the review queue's assigned users. Never cached. MLflow
+    /// stores them trimmed and in lower case, and so compares names (`_review_queue_has_member`).
     ///
     /// # Errors
     /// As for [`Resolver::locate`].
@@ -307,6 +308,7 @@ impl Resolver {
         username: &str,
         workspace: &str,
     ) -> Result<bool, LookupError> {
+        let username = &username.trim().to_lowercase();
         self.within_time(async {
             match &self.backend {
                 Backend::Database(database) => database.is_assigned(queue, username).await,

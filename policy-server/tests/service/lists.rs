@@ -2,7 +2,9 @@
 
 use mlgate_policy_server::contract as pb;
 use mlgate_policy_server::contract::{Action, Outcome, ReferenceKind as K, ResourceType as R};
+use mlgate_policy_server::credentials::hash_new;
 use mlgate_policy_server::domain::{Level, ResourceType as Domain};
+use mlgate_policy_server::store::NewUser;
 
 use crate::on_both_stores;
 use crate::support::*;
@@ -166,6 +168,18 @@ async fn an_assigned_reviewer_is_recognised(place: On) {
     let assigned = || requirement(C::Assigned(reference(K::ReviewQueueId, "q-1")));
     assert_eq!(server.outcome("reader", assigned()).await, Outcome::Allowed);
     assert_eq!(server.outcome("owner", assigned()).await, Outcome::Denied);
+}
+}
+
+on_both_stores! {
+async fn a_reviewer_is_recognised_however_the_username_is_written(place: On) {
+    use pb::requirement::Condition as C;
+    let server = fixture(place, &[]).await;
+    let hash = hash_new(PASSWORD).unwrap();
+    let ana = NewUser::with_password_hash("Ana", hash.into());
+    server.store.create_user(&actor(), &ana).await.unwrap();
+    let assigned = requirement(C::Assigned(reference(K::ReviewQueueId, "q-1")));
+    assert_eq!(server.outcome("Ana", assigned).await, Outcome::Allowed);
 }
 }
 

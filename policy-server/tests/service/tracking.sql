@@ -46,7 +46,7 @@ INSERT INTO scorers (experiment_id, scorer_name, scorer_id) VALUES (1, 'quality/
 INSERT INTO issues (issue_id, experiment_id) VALUES ('i-1', 1), ('i-2', 2);
 INSERT INTO label_schemas (schema_id, experiment_id, name) VALUES ('l-1', 1, 'tone'), ('l-2', 2, 'tone');
 INSERT INTO review_queues (queue_id, experiment_id, name, name_key) VALUES ('q-1', 1, 'Mine', 'mine');
-INSERT INTO review_queue_users (queue_id, user_id) VALUES ('q-1', 'reader');
+INSERT INTO review_queue_users (queue_id, user_id) VALUES ('q-1', 'reader'), ('q-1', 'ana');
 INSERT INTO jobs (id, params, workspace) VALUES
     ('j-1', '{"experiment_id": "1"}', 'default'), ('j-2', '{"experiment_id": 2}', 'default'),
     ('j-none', '{}', 'default');

@@ -190,6 +190,23 @@ async fn everybody_lists_users_only_where_they_may_create() {
 }
 
 #[tokio::test]
+async fn who_does_not_manage_a_workspace_sees_its_members_only() {
+    let world = World::new().await.with_workspaces().await;
+    world.grant_in("elsewhere", "bob", ResourceType::Workspace, "*", Level::Use).await;
+    world.grant_in("elsewhere", "alice", ResourceType::Experiment, "7", Level::Read).await;
+    let seen = async |who: &str| -> Vec<String> {
+        let listing = "GET /api/2.0/mlflow/users/list";
+        let told = world.call_in("elsewhere", who, listing, json!({})).await.expect(200);
+        let users = told["users"].as_array().unwrap().iter();
+        users.map(|user| user["username"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(seen("bob").await, ["admin", "alice", "bob"]);
+    assert_eq!(seen("admin").await, ["admin", "alice", "bob", "wanda"]);
+    world.grant_in("elsewhere", "bob", ResourceType::Workspace, "*", Level::Manage).await;
+    assert_eq!(seen("bob").await, ["admin", "alice", "bob", "wanda"]);
+}
+
+#[tokio::test]
 async fn a_workspace_is_not_named_where_there_are_none() {
     let world = World::new().await;
     let told =
