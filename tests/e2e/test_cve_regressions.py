@@ -264,6 +264,20 @@ def test_a_prompt_tag_does_not_excuse_a_source_outside(acting, gate, source):
         assert answer.status in (400, 403), answer
 
 
+def test_a_model_that_is_called_like_a_query_opens_no_other(acting, gate):
+    """MLflow drops what is behind the question mark; anybody may own a model of the whole name."""
+    twins = [f"{acting.model}@latest?", f"{acting.logged_model}?"]
+    for twin in twins:
+        made = gate.post("/api/2.0/mlflow/registered-models/create", acting.mallory, json={"name": twin})
+        assert made.status_code == 200, made.text
+        body = {"name": acting.own_model, "source": f"models:/{twin}@x"}
+        for further in ({}, {"model_id": acting.logged_model, "run_id": acting.run}):
+            sent = {"json": body | further}
+            path = "/api/2.0/mlflow/model-versions/create"
+            for answer in send(acting, "mallory", "POST", path, sent):
+                assert answer.status == 400, answer
+
+
 @pytest.mark.parametrize(
     "method, yours, absent",
     [

@@ -180,10 +180,14 @@ pub const ISSUES: ResponseWork =
     ResponseWork::Redact(&[denied(R::Run, &["issues", "[]", "source_run_id"])]);
 
 // The operation's scope 0 is the experiment with UPDATE on the queue tier: who has that sees all.
+// A DENY on the tier hides a queue from its own users too.
 rewrite!(
     REVIEW_QUEUES,
     Paging::AsTheyCome,
-    [drop_unless(&["review_queues", "[]"], &[RowTest::ListedUnlessScoped(&["users"])])],
+    [drop_unless(
+        &["review_queues", "[]"],
+        &[RowTest::NotDenied(R::ReviewQueue), RowTest::ListedUnlessScoped(&["users"])]
+    )],
     []
 );
 

@@ -109,6 +109,14 @@ WORKSPACE = [
     user(Grant("workspace", ALL, "MANAGE")),
     user(Grant("workspace", ALL, "MANAGE"), Grant("experiment", ALL, "DENY")),
 ]
+ASSIGNED_DENIED = User(
+    "assigned-denied", (Grant("experiment", "a", "READ"), Grant("review_queue", ALL, "DENY"))
+)
+# Change the experiment, but not with what they are denied.
+WITHOUT_SCORERS = [
+    user(Grant("experiment", "a", "EDIT"), Grant("scorer", "a", "DENY")),
+    user(Grant("experiment", "a", "EDIT"), Grant("scorer_version", ALL, "DENY")),
+]
 # Made the queue `authored`, as far as MLflow knows.
 AUTHOR = User("author", (Grant("experiment", "a", "EDIT"),))
 OWNER = User("owner-of-a", tuple(Grant(tier, "a", "MANAGE") for tier in BY_ID))
@@ -130,7 +138,9 @@ def for_tiers(tiers: tuple[str, ...]) -> list[User]:
         else:
             users += on_top(tier)
         if tier == "review_queue":
-            users += [ASSIGNED, AUTHOR]
+            users += [ASSIGNED, ASSIGNED_DENIED, AUTHOR]
+        if tier == "scorer":
+            users += WITHOUT_SCORERS
     return unique(users)
 
 

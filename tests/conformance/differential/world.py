@@ -153,7 +153,7 @@ def create_genai(api: Api, letter: str, ids: dict[str, str]) -> dict[str, str]:
     made["schema"] = schema["label_schema"]["schema_id"]
     queue = api.v3("POST", "review-queues/create", {
         "experiment_id": exp, "name": "queue", "queue_type": "CUSTOM",
-        "users": ["assigned"], "schema_ids": [made["schema"]],
+        "users": ["assigned", "assigned-denied"], "schema_ids": [made["schema"]],
     })  # fmt: skip
     made["queue"] = queue["review_queue"]["queue_id"]
     api.v3("POST", "review-queues/items/add", {

@@ -179,6 +179,8 @@ BODIES = {
         "POST", "/api/2.0/mlflow/model-versions/create", body(name="{own_model}", source="runs:/{run}/model", run_id="{run}"), JSON),
     "run of another as a source, one's own as the run": (
         "POST", "/api/2.0/mlflow/model-versions/create", body(name="{own_model}", source="runs:/{run}/model", run_id="{own_run}"), JSON),
+    "run of another behind one's own as the host": (
+        "POST", "/api/2.0/mlflow/model-versions/create", body(name="{own_model}", source="runs://{own_run}/{run}/model", run_id="{own_run}"), JSON),
     "logged model of another as a source": (
         "POST", "/api/2.0/mlflow/model-versions/create", body(name="{own_model}", source="models:/{logged_model}"), JSON),
     "logged model of another beside one's own source": (

@@ -5,16 +5,17 @@ use crate::operation::{Effect, EffectId};
 use crate::refusal::Refusal;
 use crate::requirement::{
     Action,
-    ReferenceKind::{JobId, OnlineScoringConfig},
+    ReferenceKind::{JobId, OnlineScoringConfig, ScorerId},
     Requirement,
     ResourceType::{Assessment, Experiment, Run, Scorer, ScorerVersion, Trace},
 };
 use crate::response::scorer_key;
 use crate::surface::id::Form;
 use crate::surface::inputs::{Field, Inputs};
+use crate::surface::json::{Value, read_value};
 
 use super::super::field::*;
-use super::super::need::{Need, every, nameable, not_denied, on, rung};
+use super::super::need::{Need, every, not_denied, on, rung};
 use super::super::route::{EffectSpec, Mount::*, delete, get, post, put};
 use super::super::{Route, rows};
 use super::gateway_references;
@@ -56,9 +57,8 @@ const FORGET: EffectSpec = EffectSpec::By(|inputs| {
     Ok(vec![Effect::Deleted { resource: Scorer, id: key(inputs)? }])
 });
 
-const REGISTERS: Need = Need::Rule("scorer and scorer_version not denied", FIELDS, |inputs| {
-    let name = nameable(Scorer, inputs.one(NAME)?);
-    Ok(vec![on(Scorer, Action::NotDenied, &key(inputs)?), not_denied(ScorerVersion), name])
+const NOT_DENIED: Need = Need::Rule("scorer and scorer_version not denied", FIELDS, |inputs| {
+    Ok(vec![on(Scorer, Action::NotDenied, &key(inputs)?), not_denied(ScorerVersion)])
 });
 
 const OWN: EffectSpec = EffectSpec::By(|inputs| {
@@ -80,6 +80,38 @@ const NAMED: Need = Need::Rule(
     },
 );
 
+/// A scorer with a version is taken from the store; the others are in the request.
+const EVALUATED: Need =
+    Need::Rule("no named scorer denied, a version or null for each", &[EXPERIMENT_ID], |inputs| {
+        let unpaired = || Refusal::invalid("scorer_versions", "must be one for each scorer");
+        let Some(versions) = inputs.member("scorer_versions")? else { return Ok(Vec::new()) };
+        let scorers = inputs.member("serialized_scorers")?.and_then(Value::as_array);
+        let (Some(versions), Some(scorers)) = (versions.as_array(), scorers) else {
+            return Err(unpaired());
+        };
+        if versions.len() != scorers.len() {
+            return Err(unpaired());
+        }
+        let experiment = inputs.one(EXPERIMENT_ID)?;
+        let stored = versions.iter().zip(scorers).filter(|(version, _)| **version != Value::Null);
+        stored
+            .map(|(_, scorer)| {
+                let name = name_of(scorer).unwrap_or_default();
+                Form::Name.check("serialized_scorers", &name)?;
+                Ok(on(Scorer, Action::NotDenied, &scorer_key(&experiment, &name)))
+            })
+            .collect()
+    });
+
+fn name_of(serialized: &Value) -> Option<String> {
+    let scorer = read_value(serialized.as_str()?.as_bytes()).ok()?;
+    Some(scorer.as_object()?.get("name")?.as_str()?.to_owned())
+}
+
+/// By the scorer's name, which only the tracking database tells of its id.
+const CONFIGURED_NOT_DENIED: Need =
+    Need::OnOwner { resource: Scorer, action: Action::NotDenied, id: SCORER_IDS, kind: ScorerId };
+
 const OPTIONAL_EXPERIMENT: Need = Need::On {
     resource: Experiment,
     action: READ,
@@ -92,18 +124,27 @@ const OPTIONAL_EXPERIMENTS: Need = Need::On {
 };
 
 pub const ROUTES: &[Route] = &[
-    post(Both, "/3.0/mlflow/scorers/register", &[experiment(UPDATE), REGISTERS]).then(&[OWN]),
+    post(
+        Both,
+        "/3.0/mlflow/scorers/register",
+        &[experiment(UPDATE), NOT_DENIED, Need::Nameable(Scorer, NAME)],
+    )
+    .then(&[OWN]),
     get(Both, "/3.0/mlflow/scorers/list", &[OPTIONAL_EXPERIMENT, OPTIONAL_EXPERIMENTS])
         .telling(&[Experiment, Scorer])
         .response(rows::SCORERS),
     get(Both, "/3.0/mlflow/scorers/get", &[READS]),
     get(Both, "/3.0/mlflow/scorers/versions", &[READS]),
     delete(Both, "/3.0/mlflow/scorers/delete", &[DELETES]).then(&[FORGET]),
-    put(Both, "/3.0/mlflow/scorers/online-config", &[experiment(UPDATE)]),
+    put(Both, "/3.0/mlflow/scorers/online-config", &[experiment(UPDATE), NOT_DENIED]),
     get(
         Both,
         "/3.0/mlflow/scorers/online-configs",
-        &[experiment_of(OnlineScoringConfig, SCORER_IDS, READ)],
+        &[
+            experiment_of(OnlineScoringConfig, SCORER_IDS, READ),
+            CONFIGURED_NOT_DENIED,
+            Need::NotDenied(ScorerVersion),
+        ],
     ),
     post(
         Ajax,
@@ -126,6 +167,7 @@ pub const ROUTES: &[Route] = &[
             experiment(UPDATE),
             Need::NotDenied(Run),
             Need::NotDenied(ScorerVersion),
+            EVALUATED,
             READABLE_TRACES,
             gateway_references::IN_SCORERS,
         ],

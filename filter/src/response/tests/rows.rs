@@ -134,8 +134,8 @@ fn a_guardrail_keeps_its_scorer_only_for_readers_of_it() {
 fn a_queue_is_listed_to_its_assigned_users_and_to_those_with_the_scope() {
     let body = r#"{"review_queues":[{"queue_id":"1","users":["ann","bo"]},{"queue_id":"2","users":["bo"]}]}"#;
     let operation = operation(rows::REVIEW_QUEUES, get("/x"));
-    let left = |scopes: Vec<pb::ScopeResult>| {
-        let decision = pb::AuthorizeResponse { scopes, ..decision(&[]) };
+    let left = |scopes: Vec<pb::ScopeResult>, denied: &[ResourceType]| {
+        let decision = pb::AuthorizeResponse { scopes, ..decision(denied) };
         let mut rewriting = Rewriting::plan(&operation, &decision).unwrap();
         match rewriting.body(&operation.forward, body.as_bytes()).unwrap() {
             Next::Done(body) => String::from_utf8(body).unwrap(),
@@ -143,10 +143,12 @@ fn a_queue_is_listed_to_its_assigned_users_and_to_those_with_the_scope() {
         }
     };
     let assigned = r#"{"review_queues":[{"queue_id":"1","users":["ann","bo"]}]}"#;
-    assert_eq!(left(Vec::new()), assigned);
-    assert_eq!(left(vec![pb::ScopeResult::default()]), assigned);
+    assert_eq!(left(Vec::new(), &[]), assigned);
+    assert_eq!(left(vec![pb::ScopeResult::default()], &[]), assigned);
+    let nothing = r#"{"review_queues":[]}"#;
+    assert_eq!(left(Vec::new(), &[ResourceType::ReviewQueue]), nothing, "denied to its users too");
     let all = pb::ScopeResult { allowed: vec!["1".into()], ..Default::default() };
-    assert_eq!(left(vec![all]), body);
+    assert_eq!(left(vec![all], &[]), body);
 }
 
 #[test]

@@ -27,8 +27,8 @@ def scorers() -> list[Case]:
     c.delete(base + "delete", one, restore=True, expect=400)
     c.delete(base + "delete", one | {"version": 1}, restore=True, expect=400, label="of a version")
     config = one | {"sample_rate": 0.5}
-    c.add("PUT", base + "online-config", json=config, restore=True, tiers=("experiment",), expect=NO_JOBS)
-    c.get(base + "online-configs", {"scorer_ids": "$scorer_id"}, tiers=("experiment",))
+    c.add("PUT", base + "online-config", json=config, restore=True, expect=NO_JOBS)
+    c.get(base + "online-configs", {"scorer_ids": "$scorer_id"})
     invoke = {"experiment_id": "$exp", "serialized_scorer": SERIALIZED_SCORER, "trace_ids": ["$trace"]}
     tiers = ("experiment", "trace", "assessment", "scorer", "scorer_version")
     job = {"only": "ajax-api", "expect": NO_JOBS, "tiers": tiers, "restore": True}
@@ -133,6 +133,9 @@ def jobs() -> list[Case]:
     c.post("/3.0/mlflow/issues/invoke", detect | {"secret_id": "$secret"}, label="secret", **more)
     evaluate = {"experiment_id": "$exp", "trace_ids": ["$trace"], "serialized_scorers": [SERIALIZED_SCORER]}
     c.post("/3.0/mlflow/genai/evaluate/invoke", evaluate, **more)
+    stored = evaluate | {"serialized_scorers": [json.dumps({"name": "$scorer"})], "scorer_versions": [1]}
+    more["tiers"] = ("experiment", "run", "scorer", "scorer_version")
+    c.post("/3.0/mlflow/genai/evaluate/invoke", stored, label="registered", **more)
     return c.cases
 
 

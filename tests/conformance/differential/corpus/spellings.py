@@ -196,7 +196,30 @@ def paths() -> list[Case]:
     return c.cases
 
 
+def uris() -> list[Case]:
+    """Names in URIs, of which `urlparse` sees less than what was written."""
+    c = Corpus("spelling: URI", "experiment", "registered_model", "prompt")
+    for source, more in {
+        "models:/$b_rm@latest?@x": {},
+        "models:/$b_rm/1?/2": {},
+        "models:/$b_rm@champ#@x": {},
+        "models:///$b_rm/1": {},
+        "models://$a_rm/$b_rm/1": {},
+        "models:/$b_model?@x": {"model_id": "$b_model"},
+        "runs://$a_run/$b_run/m": {"run_id": "$a_run"},
+        "runs:///$b_run/m": {},
+        "mlflow-artifacts:/": {},
+    }.items():
+        body = {"name": "$a_rm", "source": source} | more
+        c.post("/api/2.0/mlflow/model-versions/create", body, label=source, spelling=True, restore=True)
+    for prompt in ("prompts:/$b_prompt/1?/2", "prompts:/$b_prompt@prod?@x", "$b_prompt/1?"):
+        job = {"experiment_id": "$a_exp", "source_prompt_uri": prompt, "config": {"optimizer_type": "OPTIMIZER_TYPE_METAPROMPT"}}
+        c.post("/api/3.0/mlflow/prompt-optimization/jobs", job, label=prompt, spelling=True, restore=True)
+    return c.cases
+
+
 def cases() -> list[Case]:
     return (
         two_run_ids() + two_places() + artifact_paths() + identifiers() + re_homing() + encodings() + paths()
-    )
+        + uris()
+    )  # fmt: skip
