@@ -10,7 +10,7 @@ use super::answer::{AdminResponse, Answer, Refusal};
 use super::users::unless_missing;
 use super::{Context, words};
 use crate::domain::{Level, Pattern, ResourceType};
-use crate::store::{Committed, Entity, IfExists, RolePermission, StoreError, UserId};
+use crate::store::{IfExists, RolePermission, StoreError, UserId};
 
 /// A collection of per-resource permissions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +40,19 @@ impl Family {
             Self::GatewaySecret => ResourceType::GatewaySecret,
             Self::GatewayEndpoint => ResourceType::GatewayEndpoint,
             Self::GatewayModelDefinition => ResourceType::GatewayModelDefinition,
+        }
+    }
+
+    /// The types of grants that a permission of this family is about. MLflow had no prompts then,
+    /// only models; a name is one of the two, so that it is given and refused for both.
+    const fn resources(self) -> &'static [ResourceType] {
+        match self {
+            Self::Experiment => &[ResourceType::Experiment],
+            Self::RegisteredModel => &[ResourceType::RegisteredModel, ResourceType::Prompt],
+            Self::Scorer => &[ResourceType::Scorer],
+            Self::GatewaySecret => &[ResourceType::GatewaySecret],
+            Self::GatewayEndpoint => &[ResourceType::GatewayEndpoint],
+            Self::GatewayModelDefinition => &[ResourceType::GatewayModelDefinition],
         }
     }
 
@@ -145,58 +158,90 @@ impl Context<'_> {
         let keys = family.keys().iter();
         let values = keys.map(|key| self.params.text(key)).collect::<Result<Vec<_>, _>>()?;
         let named = Named { family, values, workspace: self.workspace };
-        self.require_manage(family.resource(), &named.id())?;
+        let managed = self.legacy_managed(&named)?;
         let username = self.required_username()?;
         match operation {
             Operation::Get => {
-                let (user_id, found) = self.legacy_row(&named, username).await?;
-                let row = named.shape(user_id, found.level);
-                Ok(AdminResponse::json(&json!({ family.entity(): row })))
+                let (user_id, rows) = self.legacy_rows(&named, &managed, username).await?;
+                let denied = rows.iter().any(|row| row.level == Level::Deny);
+                let level = rows.first().map(|row| row.level);
+                let level = if denied { Some(Level::Deny) } else { level };
+                let level = level.ok_or_else(|| named.missing(username))?;
+                Ok(AdminResponse::json(&json!({ family.entity(): named.shape(user_id, level) })))
             }
             Operation::Create => {
                 let level = self.legacy_level(family)?;
-                let user = self.user_named(username).await?;
-                let created = self.legacy_create(&named, username, level).await?;
-                let row = named.shape(user.id, level);
-                Ok(AdminResponse::json(&json!({ family.entity(): row })).at(created.revision))
+                let (user_id, rows) = self.legacy_found(&named, &managed, username).await?;
+                if !rows.is_empty() {
+                    return Err(named.exists(username));
+                }
+                let mut revision = 0;
+                for &resource in &managed {
+                    revision = self.legacy_create(&named, resource, username, level).await?;
+                }
+                let row = named.shape(user_id, level);
+                Ok(AdminResponse::json(&json!({ family.entity(): row })).at(revision))
             }
-            Operation::Update => {
-                let level = self.legacy_level(family)?;
-                let (_, found) = self.legacy_row(&named, username).await?;
-                // By its id: what is revoked meanwhile stays revoked.
-                let updated = self.store.update_role_permission(&self.actor, found.id, level).await;
-                let updated = updated.map_err(|error| match error {
-                    StoreError::NotFound { .. } => named.missing(username),
-                    other => other.into(),
-                })?;
-                Ok(AdminResponse::done(updated.revision))
-            }
+            Operation::Update => self.legacy_update(&named, &managed, username).await,
             Operation::Delete => {
-                let pattern = Pattern::Exact(named.id());
-                let resource = family.resource();
-                let deleted = self
-                    .store
-                    .revoke(&self.actor, username, self.workspace, resource, &pattern)
-                    .await
-                    .map_err(|error| match error {
-                        StoreError::NotFound { entity: Entity::UserPermission, .. } => {
-                            named.missing(username)
-                        }
-                        other => unless_missing(other, username),
-                    })?;
-                Ok(AdminResponse::done(deleted.revision))
+                let (_, rows) = self.legacy_rows(&named, &managed, username).await?;
+                let mut revision = 0;
+                for row in rows {
+                    let removed = self.store.remove_role_permission(&self.actor, row.id).await;
+                    revision = removed.map_err(|error| gone(error, &named, username))?.revision;
+                }
+                Ok(AdminResponse::done(revision))
             }
         }
     }
 
+    /// The types of grants that the call is about, as far as the caller manages the object in
+    /// them: a name is a model's or a prompt's, and who manages the one may not be who manages
+    /// the other.
+    fn legacy_managed(&self, named: &Named<'_>) -> Result<Vec<ResourceType>, Refusal> {
+        let id = named.id();
+        let managed = named.family.resources().iter().copied();
+        let managed: Vec<_> =
+            managed.filter(|resource| self.require_manage(*resource, &id).is_ok()).collect();
+        if managed.is_empty() { Err(Refusal::denied()) } else { Ok(managed) }
+    }
+
+    async fn legacy_update(
+        &self,
+        named: &Named<'_>,
+        managed: &[ResourceType],
+        username: &str,
+    ) -> Answer {
+        let level = self.legacy_level(named.family)?;
+        let (_, rows) = self.legacy_rows(named, managed, username).await?;
+        let mut revision = 0;
+        for &resource in managed {
+            let row = rows.iter().find(|row| row.resource == resource);
+            // A refusal must hold whatever has the name; a permission stays where it was given.
+            revision = match row {
+                // By its id: what is revoked meanwhile stays revoked.
+                Some(row) => {
+                    let updated = self.store.update_role_permission(&self.actor, row.id, level);
+                    updated.await.map_err(|error| gone(error, named, username))?.revision
+                }
+                None if level == Level::Deny => {
+                    self.legacy_create(named, resource, username, level).await?
+                }
+                None => continue,
+            };
+        }
+        Ok(AdminResponse::done(revision))
+    }
+
+    /// Grants it, and tells the revision at which it holds.
     async fn legacy_create(
         &self,
         named: &Named<'_>,
+        resource: ResourceType,
         username: &str,
         level: Level,
-    ) -> Result<Committed<RolePermission>, Refusal> {
+    ) -> Result<u64, Refusal> {
         let pattern = Pattern::Exact(named.id());
-        let resource = named.family.resource();
         let granted = self
             .store
             .grant(
@@ -209,27 +254,37 @@ impl Context<'_> {
                 IfExists::Refuse,
             )
             .await;
-        granted.map_err(|error| match error {
+        let granted = granted.map_err(|error| match error {
             StoreError::AlreadyExists { .. } => named.exists(username),
             other => unless_missing(other, username),
-        })
+        })?;
+        Ok(granted.revision)
     }
 
-    async fn legacy_row(
+    /// The user, and their own permissions of these types on the object; there may be none.
+    async fn legacy_found(
         &self,
         named: &Named<'_>,
+        managed: &[ResourceType],
         username: &str,
-    ) -> Result<(UserId, RolePermission), Refusal> {
+    ) -> Result<(UserId, Vec<RolePermission>), Refusal> {
         let user = self.user_named(username).await?;
         let pattern = Pattern::Exact(named.id());
         let own = self.store.own_permissions(username).await;
-        let own = own.map_err(|error| unless_missing(error, username))?;
-        own.into_iter()
-            .filter(|(workspace, _)| workspace == self.workspace)
-            .map(|(_, row)| row)
-            .find(|row| row.resource == named.family.resource() && row.pattern == pattern)
-            .map(|row| (user.id, row))
-            .ok_or_else(|| named.missing(username))
+        let own = own.map_err(|error| unless_missing(error, username))?.into_iter();
+        let here = own.filter(|(workspace, _)| workspace == self.workspace).map(|(_, row)| row);
+        let rows = here.filter(|row| managed.contains(&row.resource) && row.pattern == pattern);
+        Ok((user.id, rows.collect()))
+    }
+
+    async fn legacy_rows(
+        &self,
+        named: &Named<'_>,
+        managed: &[ResourceType],
+        username: &str,
+    ) -> Result<(UserId, Vec<RolePermission>), Refusal> {
+        let (user_id, rows) = self.legacy_found(named, managed, username).await?;
+        if rows.is_empty() { Err(named.missing(username)) } else { Ok((user_id, rows)) }
     }
 
     fn legacy_level(&self, family: Family) -> Result<Level, Refusal> {
@@ -237,6 +292,13 @@ impl Context<'_> {
             Level::NoPermissions => Ok(Level::Deny),
             level => words::grantable(level, family.resource()).map(|()| level),
         }
+    }
+}
+
+fn gone(error: StoreError, named: &Named<'_>, username: &str) -> Refusal {
+    match error {
+        StoreError::NotFound { .. } => named.missing(username),
+        other => other.into(),
     }
 }
 
@@ -250,7 +312,16 @@ pub(super) fn add_arrays(
     for family in [Family::Experiment, Family::RegisteredModel, Family::Scorer] {
         let rows: Vec<_> = own
             .iter()
-            .filter(|(_, row)| row.resource == family.resource())
+            .filter(|(_, row)| family.resources().contains(&row.resource))
+            // What is given for a model and a prompt of the name is one permission.
+            .filter(|(of, row)| {
+                row.resource == family.resource()
+                    || !own.iter().any(|(other, its)| {
+                        other == of
+                            && its.resource == family.resource()
+                            && its.pattern == row.pattern
+                    })
+            })
             // Experiment ids are unique; names are so in their workspace only.
             .filter(|(of, _)| family != Family::RegisteredModel || of == workspace)
             .map(|(of, row)| legacy_shape(family, user_id, of, row))

@@ -90,6 +90,64 @@ async fn no_permissions_is_an_explicit_refusal() {
     assert!(told.message().starts_with("Invalid permission 'NONE'."), "{}", told.message());
 }
 
+const MODELS: &str = "/api/2.0/mlflow/registered-models/permissions";
+
+/// The levels that bob has of his own on the name, as `type=level`.
+async fn on_greeting(world: &World) -> Vec<String> {
+    let own = world.store().own_permissions("bob").await.unwrap();
+    let rows = own.iter().filter(|(_, row)| row.pattern.as_str() == "greeting");
+    let mut levels: Vec<_> =
+        rows.map(|(_, row)| format!("{}={}", row.resource, row.level)).collect();
+    levels.sort();
+    levels
+}
+
+#[tokio::test]
+async fn what_is_refused_on_a_models_name_is_refused_on_a_prompts() {
+    let world = World::new().await;
+    let with = |level: &str| json!({ "name": "greeting", "username": "bob", "permission": level });
+    let (create, update) = (call("POST", MODELS, "create"), call("PATCH", MODELS, "update"));
+    let denied = ["prompt=DENY", "registered_model=DENY"];
+    world.call("admin", &create, with("NO_PERMISSIONS")).await.expect(200);
+    assert_eq!(on_greeting(&world).await, denied);
+    world.call("admin", &create, with("NO_PERMISSIONS")).await.expect(400);
+    world.call("admin", &update, with("READ")).await.expect(200);
+    assert_eq!(on_greeting(&world).await, ["prompt=READ", "registered_model=READ"]);
+    let delete = call("DELETE", MODELS, "delete");
+    world.call("admin", &delete, with("READ")).await.expect(200);
+    assert_eq!(on_greeting(&world).await, [""; 0]);
+    world.call("admin", &delete, with("READ")).await.expect(404);
+    // Also where only the model's row is there yet.
+    world.grant("bob", ResourceType::RegisteredModel, "greeting", Level::Edit).await;
+    world.call("admin", &update, with("NO_PERMISSIONS")).await.expect(200);
+    assert_eq!(on_greeting(&world).await, denied);
+    let get = call("GET", MODELS, "get");
+    let got = world.call("admin", &get, json!({ "name": "greeting", "username": "bob" })).await;
+    assert_eq!(got.expect(200)["registered_model_permission"]["permission"], "NO_PERMISSIONS");
+    let user = world.call("bob", "GET /api/2.0/mlflow/users/get", json!({ "username": "bob" }));
+    let user = user.await.expect(200);
+    assert_eq!(user["user"]["registered_model_permissions"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn who_manages_models_gives_nothing_on_prompts_and_the_other_way_round() {
+    let world = World::new().await;
+    world.grant("alice", ResourceType::RegisteredModel, "*", Level::Manage).await;
+    world.grant("wanda", ResourceType::Workspace, "*", Level::Use).await;
+    world.grant("wanda", ResourceType::Prompt, "greeting", Level::Manage).await;
+    world.grant("bob", ResourceType::Prompt, "greeting", Level::Deny).await;
+    let with = |level: &str| json!({ "name": "greeting", "username": "bob", "permission": level });
+    let (create, update) = (call("POST", MODELS, "create"), call("PATCH", MODELS, "update"));
+    world.call("alice", &create, with("READ")).await.expect(200);
+    world.call("alice", &update, with("EDIT")).await.expect(200);
+    assert_eq!(on_greeting(&world).await, ["prompt=DENY", "registered_model=EDIT"]);
+    world.call("alice", &call("DELETE", MODELS, "delete"), with("EDIT")).await.expect(200);
+    assert_eq!(on_greeting(&world).await, ["prompt=DENY"]);
+    world.call("wanda", &update, with("READ")).await.expect(200);
+    assert_eq!(on_greeting(&world).await, ["prompt=READ"]);
+    world.call("bob", &update, with("MANAGE")).await.expect(403);
+}
+
 #[tokio::test]
 async fn every_family_names_its_resource_its_own_way() {
     let world = World::new().await;
