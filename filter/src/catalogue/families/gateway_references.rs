@@ -70,7 +70,8 @@ fn collect_text(text: &str, nested: usize, names: &mut Vec<String>) -> bool {
     match trimmed.strip_prefix(SCHEME) {
         Some(rest) => {
             let name = rest.trim_start_matches('/');
-            let known = Form::Name.accepts(name);
+            // MLflow strips no blanks: they would be part of the name.
+            let known = Form::NewName.accepts(name) && trimmed == text;
             names.push(name.to_owned());
             known
         }
@@ -110,6 +111,8 @@ mod tests {
             r#"{"a":"\u0067","a":2}"#,
             "use Gateway:/x",
             "x gateway:/y",
+            "gateway:/y ",
+            r#"{"model":"gateway:/y\u00a0"}"#,
         ] {
             assert!(!found(text).0, "{text}");
         }
