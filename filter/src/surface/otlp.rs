@@ -7,8 +7,8 @@ use crate::refusal::Refusal;
 use super::headers::RequestHeaders;
 use super::json::{self, Object, Value};
 
-/// More traces in one export are refused; exporters send batches of a few hundred spans.
-const MAX_TRACES: usize = 2_000;
+/// More traces in one export are refused: as many spans are in a batch of OpenTelemetry's exporters.
+pub const MAX_TRACES: usize = 512;
 const BODY: &str = "body";
 
 /// The fields of `ExportTraceServiceRequest` that lead to spans (opentelemetry-proto 1.x):
@@ -16,6 +16,29 @@ const BODY: &str = "body";
 const TO_SPANS: &[u32] = &[1, 2, 2];
 /// `Span.trace_id`
 const TRACE_ID: u32 = 1;
+/// `Span.attributes`, and the key of one
+const ATTRIBUTES: u32 = 9;
+const KEY: u32 = 1;
+/// What attributes that become tags of the trace start with.
+const TAG: &str = "mlflow.traceTag.";
+/// The tags that MLflow reads a trace's files by, with its own credentials.
+const LOCATIONS: [&str; 2] = ["mlflow.artifactLocation", ARCHIVE];
+pub const ARCHIVE: &str = "mlflow.trace.archiveLocation";
+
+/// Whether the tag says where a trace's files are. Databases may ignore case and blanks.
+pub fn is_location(tag: &str) -> bool {
+    LOCATIONS.iter().any(|location| tag.trim().eq_ignore_ascii_case(location))
+}
+
+/// No exporter sends these, and MLflow drops them from 3.18 on.
+fn check_attribute(key: &str) -> Result<(), Refusal> {
+    match key.strip_prefix(TAG) {
+        Some(tag) if is_location(tag) => {
+            Err(Refusal::invalid("attributes", "must not say where a trace's files are"))
+        }
+        _ => Ok(()),
+    }
+}
 
 /// Every trace that the export writes to, by MLflow's id. `body` is without its content coding.
 pub fn trace_ids(headers: &RequestHeaders, body: &[u8]) -> Result<Vec<String>, Refusal> {
@@ -42,11 +65,22 @@ fn from_protobuf(body: &[u8]) -> Result<Ids, Refusal> {
 fn collect(mut message: &[u8], path: &[u32], ids: &mut Ids) -> Result<(), Refusal> {
     let Some((&wanted, path)) = path.split_first() else {
         ids.insert(mlflow_id(trace_id(message)?)?);
+        check_attributes(message)?;
         return bounded(ids);
     };
     while let Some((tag, inner)) = field(&mut message, wanted)? {
         if tag == wanted {
             collect(inner, path, ids)?;
+        }
+    }
+    Ok(())
+}
+
+fn check_attributes(mut span: &[u8]) -> Result<(), Refusal> {
+    while let Some((_, mut attribute)) = field(&mut span, ATTRIBUTES)? {
+        while let Some((_, key)) = field(&mut attribute, KEY)? {
+            // MLflow refuses an export with a key that is not UTF-8.
+            check_attribute(std::str::from_utf8(key).unwrap_or_default())?;
         }
     }
     Ok(())
@@ -108,6 +142,9 @@ fn from_json(body: &[u8]) -> Result<Ids, Refusal> {
             for span in list(scope, "spans", "")? {
                 ids.insert(json_id(span)?);
                 bounded(&ids)?;
+                for attribute in list(span, "attributes", "")? {
+                    check_attribute(attribute.get("key").and_then(Value::as_str).unwrap_or(""))?;
+                }
             }
         }
     }
@@ -174,6 +211,14 @@ mod tests {
     struct Span {
         #[prost(bytes = "vec", tag = "1")]
         trace_id: Vec<u8>,
+        #[prost(message, repeated, tag = "9")]
+        attributes: Vec<Attribute>,
+    }
+
+    #[derive(Clone, PartialEq, Message)]
+    struct Attribute {
+        #[prost(string, tag = "1")]
+        key: String,
     }
 
     const HEX: &str = "0123456789abcdef0123456789abcdef";
@@ -183,7 +228,12 @@ mod tests {
     }
 
     fn export(trace_id: Vec<u8>) -> Vec<u8> {
-        let scope_spans = vec![ScopeSpans { spans: vec![Span { trace_id }] }];
+        tagged(trace_id, &[])
+    }
+
+    fn tagged(trace_id: Vec<u8>, keys: &[&str]) -> Vec<u8> {
+        let attributes = keys.iter().map(|key| Attribute { key: (*key).to_owned() }).collect();
+        let scope_spans = vec![ScopeSpans { spans: vec![Span { trace_id, attributes }] }];
         Export { resource_spans: vec![ResourceSpans { scope_spans }] }.encode_to_vec()
     }
 
@@ -231,7 +281,8 @@ mod tests {
     #[test]
     fn the_last_of_two_trace_ids_of_a_span_counts() {
         let twice = |first: &[u8], last: &[u8]| {
-            let id = |bytes: &[u8]| Span { trace_id: bytes.to_vec() }.encode_to_vec();
+            let id =
+                |bytes: &[u8]| Span { trace_id: bytes.to_vec(), ..Span::default() }.encode_to_vec();
             let span = [id(first), id(last)].concat();
             let wrap = |tag: u8, bytes: &[u8]| {
                 [&[tag << 3 | 2, u8::try_from(bytes.len()).unwrap()][..], bytes].concat()
@@ -246,9 +297,28 @@ mod tests {
     }
 
     #[test]
+    fn no_span_says_where_the_files_of_its_trace_are() {
+        for key in ["mlflow.artifactLocation", "MLFLOW.artifactlocation ", ARCHIVE] {
+            let key = format!("mlflow.traceTag.{key}");
+            let bytes = tagged(vec![1; 16], &["mlflow.traceTag.mine", &key]);
+            assert!(trace_ids(&headers("application/x-protobuf"), &bytes).is_err(), "{key}");
+            let body = format!(
+                r#"{{"resourceSpans":[{{"scopeSpans":[{{"spans":[{{"traceId":"{HEX}",
+                "attributes":[{{"key":"x"}},{{"key":"{key}","value":{{"stringValue":"/"}}}}]}}]}}]}}]}}"#
+            );
+            assert!(trace_ids(&headers("application/json"), body.as_bytes()).is_err(), "{key}");
+        }
+        let bytes = tagged(vec![1; 16], &["mlflow.traceTag.mine", "mlflow.artifactLocation"]);
+        assert!(trace_ids(&headers("application/x-protobuf"), &bytes).is_ok());
+    }
+
+    #[test]
     fn more_traces_than_an_exporter_sends_are_refused() {
         let spans = (0..=u16::try_from(MAX_TRACES).unwrap())
-            .map(|n| Span { trace_id: [&[0; 14][..], &n.to_be_bytes()].concat() })
+            .map(|n| Span {
+                trace_id: [&[0; 14][..], &n.to_be_bytes()].concat(),
+                ..Span::default()
+            })
             .collect();
         let export = Export {
             resource_spans: vec![ResourceSpans { scope_spans: vec![ScopeSpans { spans }] }],

@@ -8,6 +8,7 @@ use crate::requirement::{
 use crate::surface::id::Form;
 use crate::surface::inputs::{Field, Inputs, member};
 use crate::surface::json::Value;
+use crate::surface::otlp;
 
 use super::super::field::*;
 use super::super::need::{Need, every, nobody_but_admins, not_denied, on, tier_of, tier_of_owner};
@@ -42,8 +43,16 @@ fn start(inputs: &Inputs) -> Result<Vec<Requirement>, Refusal> {
     if let Some(id) = trace {
         needs.push(new_or_own(Trace, Reference::new(ReferenceKind::TraceId, id)));
     }
-    if has_assessments(inputs)? {
+    if started(inputs, "assessments")?.is_some_and(|list| *list != Value::Array(Vec::new())) {
         needs.push(not_denied(Assessment));
+    }
+    match started(inputs, "tags")? {
+        // Clients send the location on that a copied trace had; MLflow sets its own instead.
+        Some(Value::Object(tags)) if tags.0.iter().any(|(key, _)| archives(key)) => {
+            needs.push(nobody_but_admins());
+        }
+        None | Some(Value::Object(_)) => {}
+        Some(_) => return Err(Refusal::invalid("tags", "must be an object")),
     }
     for id in inputs.all(STARTED_ASSESSMENTS)? {
         needs.push(new_or_own(Assessment, Reference::new(ReferenceKind::AssessmentId, id)));
@@ -51,10 +60,14 @@ fn start(inputs: &Inputs) -> Result<Vec<Requirement>, Refusal> {
     Ok(needs)
 }
 
-fn has_assessments(inputs: &Inputs) -> Result<bool, Refusal> {
-    let Some(Value::Object(trace)) = inputs.member("trace")? else { return Ok(false) };
-    let Some(Value::Object(info)) = member(trace, "trace_info")? else { return Ok(false) };
-    Ok(member(info, "assessments")?.is_some_and(|list| *list != Value::Array(Vec::new())))
+fn started<'a>(inputs: &'a Inputs, name: &str) -> Result<Option<&'a Value>, Refusal> {
+    let Some(Value::Object(trace)) = inputs.member("trace")? else { return Ok(None) };
+    let Some(Value::Object(info)) = member(trace, "trace_info")? else { return Ok(None) };
+    member(info, name)
+}
+
+fn archives(tag: &str) -> bool {
+    tag.trim().eq_ignore_ascii_case(otlp::ARCHIVE)
 }
 
 fn search(
@@ -176,6 +189,26 @@ const BATCH: &[Need] = &[
     },
 ];
 
+const TAG_KEY: Field = Field::optional("key", Form::Text);
+const TAG_KEYS: Field = Field::many("tags[].key", Form::Text);
+
+/// MLflow would read from there, with its own credentials, for whoever may read the trace.
+fn relocated(inputs: &Inputs, tags: Field) -> Result<Vec<Requirement>, Refusal> {
+    let relocated = inputs.all(tags)?.iter().any(|tag| otlp::is_location(tag));
+    Ok(if relocated { vec![nobody_but_admins()] } else { Vec::new() })
+}
+
+const TAG: Need = Need::Rule(
+    "a super admin for a tag that says where the trace's files are",
+    &[TAG_KEY],
+    |inputs| relocated(inputs, TAG_KEY),
+);
+const TAGS: Need = Need::Rule(
+    "a super admin for a tag that says where the trace's files are",
+    &[TAG_KEYS],
+    |inputs| relocated(inputs, TAG_KEYS),
+);
+
 const START: Need = Need::Rule(
     "experiment:update, trace '*' not denied; a trace or assessment that exists must be the caller's to change",
     &[STARTED_IN, STARTED, STARTED_ASSESSMENTS],
@@ -186,14 +219,14 @@ const ASSESSMENT_PATH: &str = "/3.0/mlflow/traces/{trace_id}/assessments/{assess
 
 pub const ROUTES: &[Route] = &[
     // 2.x
-    post(Both, "/2.0/mlflow/traces", &[experiment(UPDATE), Need::NotDenied(Trace)])
+    post(Both, "/2.0/mlflow/traces", &[experiment(UPDATE), Need::NotDenied(Trace), TAGS])
         .response(rows::TRACE_INFO_V2),
     get(Both, "/2.0/mlflow/traces", &[SEARCH]).response(rows::TRACES_V2),
-    patch(Both, "/2.0/mlflow/traces/{request_id}", &[trace_in(REQUEST_ID, UPDATE)])
+    patch(Both, "/2.0/mlflow/traces/{request_id}", &[trace_in(REQUEST_ID, UPDATE), TAGS])
         .response(rows::TRACE_INFO_V2),
     get(Both, "/2.0/mlflow/traces/{request_id}/info", &[trace_in(REQUEST_ID, READ)])
         .response(rows::TRACE_INFO_V2),
-    patch(Both, "/2.0/mlflow/traces/{request_id}/tags", &[trace_in(REQUEST_ID, UPDATE)]),
+    patch(Both, "/2.0/mlflow/traces/{request_id}/tags", &[trace_in(REQUEST_ID, UPDATE), TAG]),
     delete(Both, "/2.0/mlflow/traces/{request_id}/tags", &[trace_in(REQUEST_ID, UPDATE)]),
     post(Both, "/2.0/mlflow/traces/delete-traces", DELETE_TRACES),
     post(Both, "/2.0/mlflow/traces/link-to-run", &[run(UPDATE), trace_in(TRACE_IDS, READ)]),
@@ -221,7 +254,7 @@ pub const ROUTES: &[Route] = &[
     post(Both, "/3.0/mlflow/traces/delete-traces", DELETE_TRACES),
     post(Both, "/3.0/mlflow/traces/calculate-filter-correlation", &[CORRELATE]),
     post(Both, "/3.0/mlflow/traces/metrics", &[METRICS]),
-    patch(Both, "/3.0/mlflow/traces/{trace_id}/tags", &[trace_in(TRACE_ID, UPDATE)]),
+    patch(Both, "/3.0/mlflow/traces/{trace_id}/tags", &[trace_in(TRACE_ID, UPDATE), TAG]),
     delete(Both, "/3.0/mlflow/traces/{trace_id}/tags", &[trace_in(TRACE_ID, UPDATE)]),
     post(Both, "/3.0/mlflow/traces/{trace_id}/assessments", &[CREATE_ASSESSMENT, SAME_ASSESSMENT]),
     get(Both, ASSESSMENT_PATH, &[trace_in(TRACE_ID, READ), assessment(READ, READ), ASSESSMENT]),
