@@ -64,6 +64,18 @@ pub enum Requirement {
     AllOf(Vec<Requirement>),
 }
 
+/// More conditions than this in one request are refused; the policy server takes as many.
+pub const MAX_CONDITIONS: usize = 3_000;
+
+/// How many conditions there are, with those inside of others.
+pub fn conditions(needs: &[Requirement]) -> usize {
+    let inside = |need: &Requirement| match need {
+        Requirement::AnyOf(items) | Requirement::AllOf(items) => conditions(items),
+        _ => 0,
+    };
+    needs.iter().map(|need| inside(need).saturating_add(1)).sum()
+}
+
 /// A name that the request gives to an object.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Naming {

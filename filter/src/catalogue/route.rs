@@ -2,7 +2,9 @@
 
 use crate::operation::{Effect, EffectId, GraphRows, Place, ResponseWork, ScopedField, WhenEmpty};
 use crate::refusal::Refusal;
-use crate::requirement::{ReferenceKind, Requirement, ResourceType, Scope, Standing};
+use crate::requirement::{
+    MAX_CONDITIONS, ReferenceKind, Requirement, ResourceType, Scope, Standing, conditions,
+};
 use crate::surface::inputs::{Field, Inputs, camel_case};
 use crate::surface::method::Method;
 
@@ -250,6 +252,9 @@ impl Route {
         let mut demand = Demand { response: self.response, ..Demand::default() };
         for need in self.needs {
             demand.requirements.extend(need.requirements(inputs)?);
+        }
+        if conditions(&demand.requirements) > MAX_CONDITIONS {
+            return Err(Refusal::invalid("the request", "names more than is decided at once"));
         }
         if let Some(rule) = self.responding {
             demand.response = rule(inputs)?;

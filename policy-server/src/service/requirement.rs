@@ -19,7 +19,8 @@ use crate::resolver::{
 use crate::store::{Store, StoreError};
 
 const MAX_DEPTH: u32 = 8;
-const MAX_NODES: u32 = 512;
+/// As many as the filter lets through: what an export of 512 traces needs, or 1,400 ids.
+const MAX_NODES: u32 = 3_000;
 const MAX_RUNGS: usize = 4;
 
 /// Why no checks could be made.

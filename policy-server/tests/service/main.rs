@@ -13,6 +13,7 @@ mod deciding;
 mod first_login;
 mod intents;
 mod issuers;
+mod large_requests;
 mod lists;
 mod metrics;
 mod names;
