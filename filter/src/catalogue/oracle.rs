@@ -11,7 +11,7 @@ use crate::surface::inputs::{Field, Inputs};
 
 use super::need::{Need, not_denied, tier_of};
 
-const FILTER: Field = Field::optional("filter", Form::Text);
+pub const FILTER: Field = Field::optional("filter", Form::Text);
 const FILTER_STRING: Field = Field::optional("filter_string", Form::Text);
 const ORDER_BY: Field = Field::many("order_by", Form::Text);
 
@@ -82,13 +82,10 @@ pub fn trace_search(experiments: &[String], texts: &[String]) -> Vec<Requirement
 }
 
 /// The texts of a trace search: its filters and sort keys.
-pub fn trace_texts(
-    inputs: &Inputs,
-    filters: &'static [&'static str],
-) -> Result<Vec<String>, Refusal> {
+pub fn trace_texts(inputs: &Inputs, filters: &[Field]) -> Result<Vec<String>, Refusal> {
     let mut texts = order_by(inputs)?;
-    for name in filters {
-        texts.extend(inputs.all(Field::many(name, Form::Text))?);
+    for filter in filters {
+        texts.extend(inputs.all(*filter)?);
     }
     Ok(texts)
 }

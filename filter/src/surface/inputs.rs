@@ -3,12 +3,15 @@
 //! Whatever place MLflow's validator or handler would take an id from, all places that carry it
 //! must agree, so that the id that is authorized is the id that is used.
 
+use std::cell::RefCell;
+
 use crate::refusal::Refusal;
 
 use super::headers::RequestHeaders;
 use super::id::Form;
 use super::json::{FEW, Object, Value};
 use super::method::Method;
+use super::order::{Looked, Weight, put_first};
 use super::query::Query;
 
 /// More ids than this in one field are refused; MLflow's bulk routes stop at a few hundred.
@@ -62,6 +65,8 @@ pub struct Inputs {
     /// The bytes without their content coding, for routes whose body is not JSON.
     pub raw_body: Vec<u8>,
     pub headers: RequestHeaders,
+    /// What has been looked at, in that order.
+    pub looked: RefCell<Vec<Looked>>,
 }
 
 impl Inputs {
@@ -99,16 +104,31 @@ impl Inputs {
     }
 
     /// A top-level JSON member in either spelling; `null` counts as absent.
-    pub fn member(&self, name: &str) -> Result<Option<&Value>, Refusal> {
+    pub fn member(&self, name: &'static str) -> Result<Option<&Value>, Refusal> {
+        self.look(name, Weight::Other);
         match &self.body {
             Some(body) => member(body, name),
             None => Ok(None),
         }
     }
 
+    /// The body as it is forwarded: what has been looked at comes first.
+    pub fn forwarded_body(&mut self) -> Option<Vec<u8>> {
+        let mut body = self.body.take()?;
+        put_first(&mut body, self.looked.get_mut());
+        Some(body.to_python_bytes())
+    }
+
+    #[inline(never)]
+    fn look(&self, path: &'static str, weight: Weight) {
+        self.looked.borrow_mut().push(Looked { path, weight });
+    }
+
     fn gather(&self, field: Field) -> Result<Vec<String>, Refusal> {
         let mut ids = Vec::new();
+        self.refuse_null_beside_alias(field.name)?;
         for name in aliases(field.name) {
+            self.look(name, if field.form == Form::Text { Weight::Other } else { Weight::Id });
             self.gather_named(Field { name, ..field }, &mut ids)?;
         }
         if ids.len() > 1 {
@@ -134,6 +154,22 @@ impl Inputs {
                 field.form.check(field.name, value)?;
                 ids.push(value.to_owned());
             }
+        }
+        Ok(())
+    }
+
+    /// Some of MLflow's readers take a null for the id, some the other name.
+    fn refuse_null_beside_alias(&self, name: &'static str) -> Result<(), Refusal> {
+        let Some(body) = self.body.as_ref().filter(|_| aliases(name).nth(1).is_some()) else {
+            return Ok(());
+        };
+        let named = |key: &str| aliases(name).any(|alias| is_spelt(alias, key));
+        let (mut null, mut given) = (false, false);
+        for (_, value) in body.0.iter().filter(|(key, _)| named(key)) {
+            *(if matches!(value, Value::Null) { &mut null } else { &mut given }) = true;
+        }
+        if null && given {
+            return Err(Refusal::ambiguous(name, "is null beside its other name"));
         }
         Ok(())
     }
@@ -173,6 +209,12 @@ fn is_twin(snake: &str, other: &str) -> bool {
     camel(snake).eq(other.chars())
 }
 
+/// Whether `key` is `snake` in either spelling.
+#[inline(never)]
+pub fn is_spelt(snake: &str, key: &str) -> bool {
+    snake == key || is_twin(snake, key)
+}
+
 /// A member in either spelling; both at once are refused, `null` is absent.
 pub fn member<'a>(object: &'a Object, name: &str) -> Result<Option<&'a Value>, Refusal> {
     let snake = object.get(name);
@@ -195,6 +237,10 @@ fn walk(object: &Object, path: &str, field: Field, ids: &mut Vec<String>) -> Res
         return Ok(());
     };
     match (rest, value) {
+        // MLflow's auth app takes the letters of a text for a list of ids.
+        (None, Value::String(_)) if is_list(head, field) => {
+            Err(Refusal::invalid(field.name, "must be a list"))
+        }
         (None, Value::String(text)) => {
             field.form.check(field.name, text)?;
             ids.push(text.clone());
@@ -225,7 +271,8 @@ fn walk(object: &Object, path: &str, field: Field, ids: &mut Vec<String>) -> Res
 }
 
 fn is_list(head: &str, field: Field) -> bool {
-    head.ends_with("[]") || matches!(field.arity, Arity::Many | Arity::AtLeastOne)
+    let many = matches!(field.arity, Arity::Many | Arity::AtLeastOne);
+    head.ends_with("[]") || (many && !field.name.bytes().any(|b| b == b'['))
 }
 
 /// Refuses both spellings of one field at the top of a body, whether the gate reads it or not.
@@ -263,6 +310,7 @@ mod tests {
             body: Some(read_object(body.as_bytes()).unwrap()),
             raw_body: Vec::new(),
             headers: RequestHeaders::default(),
+            looked: RefCell::default(),
         }
     }
 
@@ -298,6 +346,18 @@ mod tests {
         }
         assert!(posted(r#"{"run_id":null}"#).optional(RUN).unwrap().is_none());
         assert!(posted(r#"{"run_id":null}"#).one(RUN).is_err());
+    }
+
+    #[test]
+    fn a_null_beside_the_other_name_is_refused() {
+        for body in [
+            format!(r#"{{"run_id":null,"run_uuid":"{A}"}}"#),
+            format!(r#"{{"runUuid":null,"run_id":"{A}"}}"#),
+            format!(r#"{{"runId":"{A}","runUuid":null}}"#),
+        ] {
+            assert!(posted(&body).one(RUN).is_err(), "{body}");
+        }
+        assert!(posted(r#"{"run_id":null,"run_uuid":null}"#).optional(RUN).unwrap().is_none());
     }
 
     #[test]

@@ -14,6 +14,7 @@ pub mod inputs;
 pub mod json;
 pub mod method;
 pub mod narrow;
+pub mod order;
 pub mod otlp;
 pub mod path;
 pub mod query;

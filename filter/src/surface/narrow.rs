@@ -111,6 +111,9 @@ fn filter_in_body(forward: &mut Forward, condition: &str) -> Option<()> {
         Some(_) => return None,
         None => body.0.push(("filter".into(), Value::String(condition.to_owned()))),
     }
+    // First: what MLflow's parser stops at must not come before it.
+    let at = body.0.iter().position(|(key, _)| key == "filter")?;
+    body.0.swap(0, at);
     forward.body = Some(body.to_bytes());
     Some(())
 }

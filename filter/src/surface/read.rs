@@ -163,11 +163,11 @@ impl Routed {
     }
 
     fn operation(self) -> Result<Operation, Refusal> {
-        let Self { route, inputs, path, .. } = self;
+        let Self { route, mut inputs, path, .. } = self;
         let demand = route.demand(&inputs)?;
         let forward = Forward {
             path: target(path, &inputs.query),
-            body: inputs.body.as_ref().map(json::Object::to_python_bytes),
+            body: inputs.forwarded_body(),
             scoped: demand.scoped,
         };
         Ok(Operation {
@@ -320,7 +320,15 @@ fn routed(
             body_need,
         }));
     }
-    let inputs = Inputs { method, params, query, body: None, raw_body: Vec::new(), headers };
+    let inputs = Inputs {
+        method,
+        params,
+        query,
+        body: None,
+        raw_body: Vec::new(),
+        headers,
+        looked: Default::default(),
+    };
     Ok(Reading::Routed(Routed { route, inputs, path: place.outer, body_need }))
 }
 

@@ -212,6 +212,7 @@ mod tests {
             body: Some(read_object(body.as_bytes()).unwrap()),
             raw_body: Vec::new(),
             headers: RequestHeaders::default(),
+            looked: Default::default(),
         }
     }
 

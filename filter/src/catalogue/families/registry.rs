@@ -55,6 +55,10 @@ fn prompt_tag(inputs: &Inputs) -> Result<Option<bool>, Refusal> {
     let mut found = None;
     for tag in tags.as_array().ok_or_else(malformed)? {
         let tag = tag.as_object().ok_or_else(malformed)?;
+        // MLflow's parser would stop here, and not see the tags that follow.
+        if !tag.0.iter().all(is_key_or_value) {
+            return Err(malformed());
+        }
         let Some(Value::String(key)) = member(tag, "key")? else { continue };
         if key != IS_PROMPT {
             continue;
@@ -69,6 +73,10 @@ fn prompt_tag(inputs: &Inputs) -> Result<Option<bool>, Refusal> {
         }
     }
     Ok(found)
+}
+
+fn is_key_or_value((name, value): &(String, Value)) -> bool {
+    matches!(name.as_str(), "key" | "value") && matches!(value, Value::String(_) | Value::Null)
 }
 
 fn family(inputs: &Inputs) -> Result<ResourceType, Refusal> {

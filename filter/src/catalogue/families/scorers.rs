@@ -38,20 +38,50 @@ const READS: Need = Need::Rule("scorer:read, scorer_version not denied", FIELDS,
     Ok(vec![on(Scorer, READ, &key), version(Action::NotDenied, &key)])
 });
 
+#[derive(PartialEq, Eq)]
+enum Doomed {
+    Whole,
+    OneVersion,
+}
+
+/// MLflow deletes the whole scorer where it cannot read the version that is meant.
+fn doomed(inputs: &Inputs) -> Result<Doomed, Refusal> {
+    let digits = match inputs.member("version")? {
+        None => return Ok(Doomed::Whole),
+        Some(Value::Number(text) | Value::String(text)) => text.as_str(),
+        Some(_) => "",
+    };
+    // An int32 of protobuf's, without its laxer spellings.
+    let plain = !digits.starts_with('0') && digits.bytes().all(|b| b.is_ascii_digit());
+    let fits = match digits.len() {
+        1..=9 => true,
+        10 => digits <= "2147483647",
+        _ => false,
+    };
+    if plain && fits {
+        Ok(Doomed::OneVersion)
+    } else {
+        Err(Refusal::invalid("version", "must be a version's number"))
+    }
+}
+
 /// Deleting one version leaves the scorer.
 const DELETES: Need = Need::Rule(
     "scorer_version:delete, and scorer:read for one version or scorer:delete for all",
     FIELDS,
     |inputs| {
         let key = key(inputs)?;
-        let whole = inputs.member("version")?.is_none();
-        Ok(vec![on(Scorer, if whole { DELETE } else { READ }, &key), version(DELETE, &key)])
+        let own = match doomed(inputs)? {
+            Doomed::Whole => DELETE,
+            Doomed::OneVersion => READ,
+        };
+        Ok(vec![on(Scorer, own, &key), version(DELETE, &key)])
     },
 );
 
 /// MLflow drops all grants even when one version goes; they are kept here until the scorer goes.
 const FORGET: EffectSpec = EffectSpec::By(|inputs| {
-    if inputs.member("version")?.is_some() {
+    if doomed(inputs)? == Doomed::OneVersion {
         return Ok(Vec::new());
     }
     Ok(vec![Effect::Deleted { resource: Scorer, id: key(inputs)? }])

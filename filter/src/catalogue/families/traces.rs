@@ -12,7 +12,7 @@ use crate::surface::otlp;
 
 use super::super::field::*;
 use super::super::need::{Need, every, nobody_but_admins, not_denied, on, tier_of, tier_of_owner};
-use super::super::oracle::{trace_search, trace_texts};
+use super::super::oracle::{FILTER, trace_search, trace_texts};
 use super::super::route::{ADMIN, Mount::*, delete, get, patch, post};
 use super::super::{Route, rows};
 
@@ -24,6 +24,16 @@ const STARTED_ASSESSMENTS: Field =
 const STARTED_PARENTS: Field = Field::many("trace.trace_info.assessments[].trace_id", Form::Trace);
 const LOCATIONS: Field =
     Field::some("locations[].mlflow_experiment.experiment_id", Form::Experiment);
+const CORRELATED: &[Field] = &[
+    Field::optional("filter_string1", Form::Text),
+    Field::optional("filter_string2", Form::Text),
+    Field::optional("base_filter", Form::Text),
+];
+const MEASURED: &[Field] = &[
+    Field::many("filters", Form::Text),
+    Field::many("dimensions", Form::Text),
+    Field::optional("metric_name", Form::Text),
+];
 const ASSESSMENT_ID: Field = Field::one("assessment_id", Form::Token);
 
 /// New, or already the caller's to change (PD-10, PD-11a). A trace may come in parts.
@@ -73,7 +83,7 @@ fn archives(tag: &str) -> bool {
 fn search(
     inputs: &Inputs,
     experiments: Field,
-    filters: &'static [&'static str],
+    filters: &[Field],
 ) -> Result<Vec<Requirement>, Refusal> {
     let ids = inputs.all(experiments)?;
     if ids.is_empty() {
@@ -87,23 +97,23 @@ fn search(
 const SEARCH: Need = Need::Rule(
     "trace:read on every experiment, and the tiers that filter and order name",
     &[EXPERIMENT_IDS],
-    |inputs| search(inputs, EXPERIMENT_IDS, &["filter"]),
+    |inputs| search(inputs, EXPERIMENT_IDS, &[FILTER]),
 );
 const SEARCH_V3: Need = Need::Rule(
     "trace:read on every experiment, and the tiers that filter and order name",
     &[LOCATIONS],
-    |inputs| search(inputs, LOCATIONS, &["filter"]),
+    |inputs| search(inputs, LOCATIONS, &[FILTER]),
 );
 const CORRELATE: Need = Need::Rule(
     "trace:read on every experiment, and the tiers that the filters name",
     &[EXPERIMENT_IDS],
-    |inputs| search(inputs, EXPERIMENT_IDS, &["filter_string1", "filter_string2", "base_filter"]),
+    |inputs| search(inputs, EXPERIMENT_IDS, CORRELATED),
 );
 const METRICS: Need = Need::Rule(
     "trace:read on every experiment, and the tiers that view, filters and dimensions name",
     &[EXPERIMENT_IDS],
     |inputs| {
-        let mut needs = search(inputs, EXPERIMENT_IDS, &["filters", "dimensions", "metric_name"])?;
+        let mut needs = search(inputs, EXPERIMENT_IDS, MEASURED)?;
         let plain = match inputs.member("view_type")? {
             Some(Value::String(view)) => matches!(view.as_str(), "TRACES" | "SPANS"),
             _ => false,

@@ -131,6 +131,133 @@ fn the_id_that_is_authorized_is_the_id_that_is_forwarded() {
     );
 }
 
+fn forwarded(path: &str, body: &str) -> String {
+    let operation = post(path, body).operation().unwrap();
+    String::from_utf8(operation.forward.body.unwrap()).unwrap()
+}
+
+#[test]
+fn what_was_decided_on_is_forwarded_before_what_mlflows_parser_may_stop_at() {
+    const TRACE: &str = "tr-0123456789abcdef0123456789abcdef";
+    let location = r#"{"mlflow_experiment": {"experiment_id": "1"}, "type": 5}"#;
+    for (path, body, starts) in [
+        (
+            "/api/3.0/mlflow/issues/search",
+            r#"{"max_results":99999999999,"page_token":5,"experiment_id":"1"}"#.to_owned(),
+            r#"{"experiment_id": "1", "#.to_owned(),
+        ),
+        (
+            "/api/3.0/mlflow/datasets/search",
+            r#"{"order_by":[5],"[x]":1,"experimentIds":["1"]}"#.to_owned(),
+            r#"{"experimentIds": ["1"], "#.to_owned(),
+        ),
+        (
+            "/api/2.0/mlflow/logged-models",
+            r#"{"params":[{"key":5}],"name":"x","experiment_id":"1"}"#.to_owned(),
+            r#"{"experiment_id": "1", "#.to_owned(),
+        ),
+        (
+            "/api/2.0/mlflow/logged-models/search",
+            r#"{"order_by":[{"field_name":5}],"filter":"x","experiment_ids":["1"]}"#.to_owned(),
+            r#"{"filter": "x", "experiment_ids": ["1"], "#.to_owned(),
+        ),
+        (
+            "/api/3.0/mlflow/traces/search",
+            r#"{"max_results":-1e99,"locations":[{"type":5,"mlflow_experiment":{"experiment_id":"1"}}]}"#
+                .to_owned(),
+            format!(r#"{{"locations": [{location}], "#),
+        ),
+        (
+            "/api/3.0/mlflow/traces/metrics",
+            r#"{"order_by":[{}],"max_results":true,"view_type":"TRACES","experiment_ids":["1"]}"#
+                .to_owned(),
+            r#"{"view_type": "TRACES", "experiment_ids": ["1"], "order_by": "#.to_owned(),
+        ),
+        (
+            "/api/3.0/mlflow/traces",
+            format!(
+                r#"{{"x":1,"trace":{{"y":1,"trace_info":{{"client_request_id":5,"assessments":[{{"a":5}}],
+                "trace_location":{{"type":5,"mlflow_experiment":{{"z":1,"experiment_id":"1"}}}},
+                "trace_id":"{TRACE}"}}}}}}"#
+            ),
+            format!(
+                r#"{{"trace": {{"trace_info": {{"trace_id": "{TRACE}", "trace_location": {{"mlflow_experiment": {{"experiment_id": "1", "#
+            ),
+        ),
+    ] {
+        let sent = forwarded(path, &body);
+        assert!(sent.starts_with(&starts), "{path}: {sent}");
+        assert_eq!(forwarded(path, &sent), sent, "{path}");
+    }
+}
+
+#[test]
+fn a_list_of_ids_is_not_a_text_and_a_text_no_list() {
+    for (path, body) in [
+        ("/api/3.0/mlflow/datasets/create", r#"{"name":"x","experiment_ids":"12"}"#),
+        ("/api/3.0/mlflow/datasets/search", r#"{"experimentIds":"1"}"#),
+        ("/api/3.0/mlflow/issues/search", r#"{"experiment_id":["1"]}"#),
+        ("/api/3.0/mlflow/traces/metrics", r#"{"filters":"x","experiment_ids":["1"]}"#),
+        ("/api/3.0/mlflow/traces/metrics", r#"{"metric_name":["x"],"experiment_ids":["1"]}"#),
+    ] {
+        assert!(post(path, body).operation().is_err(), "{path} {body}");
+    }
+}
+
+#[test]
+fn a_version_that_mlflow_cannot_read_is_refused_because_the_whole_scorer_would_go() {
+    let delete = |version: &str| {
+        let body = format!(r#"{{"experiment_id":"1","name":"s","version":{version}}}"#);
+        Request { method: "DELETE", ..post("/api/3.0/mlflow/scorers/delete", body) }.operation()
+    };
+    for version in ["1", "2147483647", "\"7\""] {
+        assert_eq!(delete(version).unwrap().effects, [], "{version}");
+    }
+    assert_eq!(delete("null").unwrap().effects.len(), 1);
+    for version in [
+        "99999999999",
+        "2147483648",
+        "\"99999999999\"",
+        "\"x\"",
+        "\"\"",
+        "\" 1\"",
+        "\"+1\"",
+        "\"1_0\"",
+        "0",
+        "-1",
+        "1.5",
+        "1e0",
+        "true",
+        "[1]",
+        "{}",
+    ] {
+        assert!(delete(version).is_err(), "{version}");
+    }
+}
+
+#[test]
+fn a_tag_that_mlflow_cannot_read_is_refused_because_those_behind_it_would_go() {
+    let create = |first: &str| {
+        let tags = format!(r#"[{first}{{"key":"mlflow.prompt.is_prompt","value":"true"}}]"#);
+        let models = format!(r#"{{"name":"m","tags":{tags}}}"#);
+        let versions = format!(r#"{{"name":"m","source":"dummy-source","tags":{tags}}}"#);
+        [("registered-models", models), ("model-versions", versions)]
+            .map(|(route, body)| post(&format!("/api/2.0/mlflow/{route}/create"), body).operation())
+    };
+    assert!(create(r#"{"key":"a","value":"b"},{"key":"c"},"#).iter().all(Result::is_ok));
+    for first in [
+        r#"{"key":"a","value":5},"#,
+        r#"{"key":5,"value":"b"},"#,
+        r#"{"key":5},"#,
+        r#"{"key":"a","[x]":"b"},"#,
+        r#"{"key":["a"]},"#,
+        "5,",
+        "null,",
+    ] {
+        assert!(create(first).iter().all(Result::is_err), "{first}");
+    }
+}
+
 #[test]
 fn an_upload_streams_through_unread() {
     let path = format!("/ajax-api/2.0/mlflow/upload-artifact?run_uuid={RUN}&path=a/b.txt");
