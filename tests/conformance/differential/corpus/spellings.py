@@ -171,6 +171,53 @@ def encodings() -> list[Case]:
     return c.cases
 
 
+def half_read() -> list[Case]:
+    """MLflow's parser stops at the first error, and its handlers go on with what came before it."""
+    c = Corpus("spelling: half read", "experiment")
+    v2, v3 = "/api/2.0/mlflow/", "/api/3.0/mlflow/"
+    ids, huge = {"experiment_ids": ["$a_exp"]}, {"max_results": 99999999999}
+    place = {"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": "$a_exp"}}
+    one = {"experiment_id": "$a_exp"}
+    aggregated = {"aggregations": [{"aggregation_type": "COUNT"}]}
+    measured = {"view_type": "TRACES", "metric_name": "trace_count"}
+    searches = [
+        ("issues/search", huge | one), ("issues/search", {"page_token": 5} | one), ("issues/search", {"[x]": 1} | one),
+        ("datasets/search", huge | ids), ("datasets/search", {"order_by": [5]} | ids),
+        ("traces/search", {"max_results": -99999999999, "locations": [place]}),
+        ("traces/search", {"locations": [{"inference_table": 5} | place]}),
+        ("traces/metrics", huge | ids | measured | aggregated),
+        ("traces/metrics", {"aggregations": [{"aggregation_type": []}]} | measured | ids),
+        ("traces/calculate-filter-correlation", {"separator": 5, "[x]": 1} | ids | {"filter_string1": "status='OK'", "filter_string2": "status='OK'"}),
+    ]  # fmt: skip
+    for number, (path, body) in enumerate(searches):
+        c.post(v3 + path, body, label=f"type error first.{number}", spelling=True)
+    for number, first in enumerate((huge, {"order_by": [{"field_name": 5}]}, {"datasets": [{"dataset_name": 5}]})):
+        c.post(v2 + "logged-models/search", first | ids, label=f"type error first.{number}", spelling=True)
+    c.post(v2 + "runs/search", {"max_results": -99999999999} | ids, label="type error first", spelling=True)
+    trace = {"trace_id": "tr-$hex32", "client_request_id": 5, "request_time": "2025-01-01T00:00:00Z", "state": "OK", "trace_location": place}
+    created = {
+        v3 + "traces": {"trace": {"trace_info": trace}},
+        v2 + "logged-models": {"params": [{"key": 5}], "name": "x"} | one,
+        v2 + "runs/create": {"tags": [{"key": 5}]} | one,
+        v2 + "traces/delete-traces": {"max_traces": 99999999999, "max_timestamp_millis": 1} | one,
+        v2 + "runs/log-batch": {"metrics": [{"key": "m", "value": "x"}], "run_id": "$a_run"},
+        v2 + "runs/set-tag": {"run_id": None, "run_uuid": "$a_run", "key": "k", "value": "v"},
+    }  # fmt: skip
+    for path, body in created.items():
+        c.post(path, body, label="type error first", spelling=True, restore=True)
+    for number, version in enumerate((99999999999, "99999999999", True, 1.5)):
+        body = one | {"name": "$a_scorer", "version": version}
+        c.add("DELETE", v3 + "scorers/delete", json=body, label=f"version.{number}", spelling=True, restore=True)
+    prompt = {"key": "mlflow.prompt.is_prompt", "value": "true"}
+    for number, tag in enumerate(({"key": "a", "value": 5}, {"key": 5}, {"[x]": 1}, None)):
+        body = {"name": "m-$unique", "tags": [tag, prompt]}
+        c.post(v2 + "registered-models/create", body, label=f"tag.{number}", spelling=True, restore=True)
+    for first, second in (("$a_exp", "$b_exp"), ("$b_exp", "$a_exp")):
+        body = {"name": "d-$unique", "experiment_ids": first + second}
+        c.post(v3 + "datasets/create", body, label=f"letters of a text, {first}", spelling=True, restore=True)
+    return c.cases
+
+
 def paths() -> list[Case]:
     """PD-18, PD-20: spellings of a path and a method."""
     c = Corpus("spelling: path", "experiment")
@@ -220,6 +267,11 @@ def uris() -> list[Case]:
 
 def cases() -> list[Case]:
     return (
+<<<<<<< Updated upstream
         two_run_ids() + two_places() + artifact_paths() + identifiers() + re_homing() + encodings() + paths()
         + uris()
     )  # fmt: skip
+=======
+        two_run_ids() + two_places() + artifact_paths() + identifiers() + re_homing() + encodings() + half_read() + paths()
+    )
+>>>>>>> Stashed changes
