@@ -267,11 +267,6 @@ def uris() -> list[Case]:
 
 def cases() -> list[Case]:
     return (
-<<<<<<< Updated upstream
         two_run_ids() + two_places() + artifact_paths() + identifiers() + re_homing() + encodings() + paths()
-        + uris()
+        + uris() + half_read()
     )  # fmt: skip
-=======
-        two_run_ids() + two_places() + artifact_paths() + identifiers() + re_homing() + encodings() + half_read() + paths()
-    )
->>>>>>> Stashed changes
