@@ -15,11 +15,16 @@ pub enum Refusal {
     Unsupported { why: &'static str },
 }
 
+// Kept out of their many callers: Envoy compiles every byte of the module.
 impl Refusal {
+    #[cold]
+    #[inline(never)]
     pub fn ambiguous(field: impl Into<String>, why: &'static str) -> Self {
         Self::Ambiguous { field: field.into(), why }
     }
 
+    #[cold]
+    #[inline(never)]
     pub fn invalid(field: impl Into<String>, why: &'static str) -> Self {
         Self::Invalid { field: field.into(), why }
     }
