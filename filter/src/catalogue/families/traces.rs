@@ -80,6 +80,18 @@ fn archives(tag: &str) -> bool {
     tag.trim().eq_ignore_ascii_case(otlp::ARCHIVE)
 }
 
+/// MLflow's parser stops at a location that it cannot take, and forgets those behind it.
+fn only_experiments(inputs: &Inputs) -> Result<(), Refusal> {
+    let Some(Value::Array(locations)) = inputs.member("locations")? else { return Ok(()) };
+    for location in locations {
+        let Value::Object(location) = location else { continue };
+        if member(location, "mlflow_experiment")?.is_none() {
+            return Err(Refusal::invalid("locations", "must all be experiments"));
+        }
+    }
+    Ok(())
+}
+
 fn search(
     inputs: &Inputs,
     experiments: Field,
@@ -102,7 +114,10 @@ const SEARCH: Need = Need::Rule(
 const SEARCH_V3: Need = Need::Rule(
     "trace:read on every experiment, and the tiers that filter and order name",
     &[LOCATIONS],
-    |inputs| search(inputs, LOCATIONS, &[FILTER]),
+    |inputs| {
+        only_experiments(inputs)?;
+        search(inputs, LOCATIONS, &[FILTER])
+    },
 );
 const CORRELATE: Need = Need::Rule(
     "trace:read on every experiment, and the tiers that the filters name",

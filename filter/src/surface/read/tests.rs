@@ -148,8 +148,8 @@ fn what_was_decided_on_is_forwarded_before_what_mlflows_parser_may_stop_at() {
         ),
         (
             "/api/3.0/mlflow/datasets/search",
-            r#"{"order_by":[5],"[x]":1,"experimentIds":["1"]}"#.to_owned(),
-            r#"{"experimentIds": ["1"], "#.to_owned(),
+            r#"{"order_by":[5],"[x]":1,"experiment_ids":["1"]}"#.to_owned(),
+            r#"{"experiment_ids": ["1"], "#.to_owned(),
         ),
         (
             "/api/2.0/mlflow/logged-models",
@@ -195,12 +195,25 @@ fn what_was_decided_on_is_forwarded_before_what_mlflows_parser_may_stop_at() {
 fn a_list_of_ids_is_not_a_text_and_a_text_no_list() {
     for (path, body) in [
         ("/api/3.0/mlflow/datasets/create", r#"{"name":"x","experiment_ids":"12"}"#),
-        ("/api/3.0/mlflow/datasets/search", r#"{"experimentIds":"1"}"#),
+        ("/api/3.0/mlflow/datasets/search", r#"{"experiment_ids":"1"}"#),
         ("/api/3.0/mlflow/issues/search", r#"{"experiment_id":["1"]}"#),
         ("/api/3.0/mlflow/traces/metrics", r#"{"filters":"x","experiment_ids":["1"]}"#),
         ("/api/3.0/mlflow/traces/metrics", r#"{"metric_name":["x"],"experiment_ids":["1"]}"#),
     ] {
         assert!(post(path, body).operation().is_err(), "{path} {body}");
+    }
+}
+
+#[test]
+fn what_mlflows_auth_app_would_not_find_is_not_decided_on() {
+    const MINE: &str = r#"{"mlflow_experiment":{"experiment_id":"1"}}"#;
+    for (path, body) in [
+        ("/api/3.0/mlflow/datasets/create", r#"{"name":"x","experimentIds":["1"]}"#.to_owned()),
+        ("/api/3.0/mlflow/datasets/search", r#"{"experimentIds":["1"]}"#.to_owned()),
+        ("/api/3.0/mlflow/traces/search", format!(r#"{{"locations":[{{}},{MINE}]}}"#)),
+        ("/api/3.0/mlflow/traces/search", format!(r#"{{"locations":[{MINE},{{"x":5}}]}}"#)),
+    ] {
+        assert!(post(path, body.as_str()).operation().is_err(), "{path} {body}");
     }
 }
 

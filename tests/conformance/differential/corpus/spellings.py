@@ -183,8 +183,10 @@ def half_read() -> list[Case]:
     searches = [
         ("issues/search", huge | one), ("issues/search", {"page_token": 5} | one), ("issues/search", {"[x]": 1} | one),
         ("datasets/search", huge | ids), ("datasets/search", {"order_by": [5]} | ids),
+        ("datasets/search", {"experimentIds": ["$a_exp"]}),
         ("traces/search", {"max_results": -99999999999, "locations": [place]}),
         ("traces/search", {"locations": [{"inference_table": 5} | place]}),
+        ("traces/search", {"locations": [{"inference_table": 5}, place]}),
         ("traces/metrics", huge | ids | measured | aggregated),
         ("traces/metrics", {"aggregations": [{"aggregation_type": []}]} | measured | ids),
         ("traces/calculate-filter-correlation", {"separator": 5, "[x]": 1} | ids | {"filter_string1": "status='OK'", "filter_string2": "status='OK'"}),
@@ -205,6 +207,8 @@ def half_read() -> list[Case]:
     }  # fmt: skip
     for path, body in created.items():
         c.post(path, body, label="type error first", spelling=True, restore=True)
+    body = {"name": "d-$unique", "experimentIds": ["$a_exp"]}
+    c.post(v3 + "datasets/create", body, label="camelCase for the auth app", spelling=True, restore=True)
     for number, version in enumerate((99999999999, "99999999999", True, 1.5)):
         body = one | {"name": "$a_scorer", "version": version}
         c.add("DELETE", v3 + "scorers/delete", json=body, label=f"version.{number}", spelling=True, restore=True)
