@@ -14,11 +14,27 @@ impl Decider {
     /// Answers one call of the REST API. Failures are answers too.
     pub async fn administer(&self, request: pb::AdministerRequest) -> pb::AdministerResponse {
         let address = request.info.as_ref().map_or("", |info| info.client_address.as_str());
-        let who = self.authenticator.authenticate(request.subject.as_ref(), address);
+        let who = self.recognise_as_of_now(request.subject.as_ref(), address);
         let who = step("authenticate", who).await;
         match who {
             Ok(who) => self.administer_as(who, request).await,
             Err(failure) => refusal(&failure),
+        }
+    }
+
+    /// Who it is by all that the store has now. Another server may have taken from the caller what
+    /// this one still remembers, and who acts here could give it back to themselves. The store is
+    /// asked only for those who are somebody, so that strangers cannot keep it busy.
+    async fn recognise_as_of_now(
+        &self,
+        subject: Option<&pb::Subject>,
+        address: &str,
+    ) -> Result<Authenticated, Failure> {
+        let known = self.snapshots.applied();
+        let who = self.authenticator.authenticate(subject, address).await?;
+        match self.snapshots.catch_up().await? == known {
+            true => Ok(who),
+            false => self.authenticator.authenticate(subject, address).await,
         }
     }
 

@@ -40,6 +40,32 @@ async fn nobody_is_asked_for_a_password_by_the_browser(place: On) {
 }
 
 on_both_stores! {
+async fn a_demoted_administrator_is_none_at_any_other_server_at_once(place: On) {
+    let server = fixture(place, &[]).await;
+    let (_, other, _running) = server.beside().await;
+    let body = serde_json::json!({ "username": "root", "is_admin": true });
+    let readmit = || pb::AdministerRequest {
+        subject: Some(basic("root", PASSWORD)),
+        method: "PATCH".to_owned(),
+        path: "/api/2.0/mlflow/users/update-admin".to_owned(),
+        content_type: "application/json".to_owned(),
+        body: body.to_string().into_bytes(),
+        ..Default::default()
+    };
+    // The other server hears of changes by polling, so that some of these come before it does.
+    for _ in 0..20 {
+        server.store.set_admin(&actor(), "root", true).await.unwrap();
+        let known = other.clone().administer(readmit()).await.unwrap().into_inner();
+        assert_eq!(known.status, 200);
+        server.store.set_admin(&actor(), "root", false).await.unwrap();
+        let refused = other.clone().administer(readmit()).await.unwrap().into_inner();
+        assert_eq!(refused.status, 403, "{}", String::from_utf8_lossy(&refused.body));
+        assert!(!server.store.user("root").await.unwrap().unwrap().is_admin);
+    }
+}
+}
+
+on_both_stores! {
 async fn health_is_served(place: On) {
     let server = fixture(place, &[]).await;
     let mut health = HealthClient::new(server.channel.clone());
