@@ -234,6 +234,18 @@ impl Context<'_> {
         }
     }
 
+    /// Refuses tokens of our own, a super admin's too: a stolen one must end with its revocation,
+    /// and not live on in the tokens, accounts, passwords and administrators it has made.
+    fn require_login(&self) -> Result<(), Refusal> {
+        match self.caller.means {
+            Means::Password | Means::IdentityProvider => Ok(()),
+            Means::Token => Err(Refusal::new(
+                ErrorCode::PermissionDenied,
+                "A token makes no credentials. Log in.",
+            )),
+        }
+    }
+
     /// Whether the caller names themselves.
     fn is_caller(&self, username: &str) -> bool {
         self.caller.username == username

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::answer::{AdminResponse, Answer, ErrorCode, Refusal};
+use super::Context;
+use super::answer::{AdminResponse, Answer, Refusal};
 use super::params::python_repr;
 use super::users::unless_missing;
-use super::{Context, Means};
 use crate::policy::TokenScope;
 use crate::store::{Millis, NewToken, NewUser, StoreError, StoredToken, TokenId, now};
 
@@ -31,14 +31,7 @@ const MOST_SCOPES: usize = 100;
 impl Context<'_> {
     pub(super) async fn create_token(&self) -> Answer {
         self.require_json()?;
-        // A stolen token must end with its revocation, and not live on in those it has made. This
-        // binds super admins too.
-        if self.caller.means == Means::Token {
-            return Err(Refusal::new(
-                ErrorCode::PermissionDenied,
-                "A token creates no tokens. Use a password or the identity provider's token.",
-            ));
-        }
+        self.require_login()?;
         let username = self.token_owner()?.to_owned();
         let new = NewToken {
             name: self.params.text("name")?.to_owned(),

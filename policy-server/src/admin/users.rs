@@ -14,6 +14,7 @@ use crate::store::{Entity, NewUser, Role, RoleId, Settings, StoreError, User, Us
 
 impl Context<'_> {
     pub(super) async fn create_user(&self) -> Answer {
+        self.require_login()?;
         // To seed an account before giving it a role; an account alone may do nothing.
         self.authority.require(self.authority.administers_any())?;
         if !self.params.json {
@@ -119,6 +120,7 @@ impl Context<'_> {
     }
 
     pub(super) async fn update_password(&self) -> Answer {
+        self.require_login()?;
         let username = self.required_username()?;
         let own = self.is_caller(username);
         self.authority.require(own)?;
@@ -158,6 +160,7 @@ impl Context<'_> {
     }
 
     pub(super) async fn update_admin(&self) -> Answer {
+        self.require_login()?;
         self.authority.require_super_admin()?;
         let username = self.required_username()?;
         let is_admin = self.params.flag("is_admin")?;

@@ -1,6 +1,6 @@
 use serde_json::{Value, json};
 
-use super::fixture::{World, request};
+use super::fixture::{ADMIN_PASSWORD, World, request};
 use crate::admin::{AdminRequest, Caller, Means};
 use crate::credentials::Token;
 use crate::policy::{EVERYTHING, Reach, TokenScope};
@@ -9,6 +9,7 @@ use crate::store::now;
 const CREATE: &str = "POST /api/2.0/mlgate/tokens/create";
 const LIST: &str = "GET /api/2.0/mlgate/tokens/list";
 const REVOKE: &str = "POST /api/2.0/mlgate/tokens/revoke";
+const UPDATE_PASSWORD: &str = "PATCH /api/2.0/mlflow/users/update-password";
 const DAY: i64 = 86_400_000;
 
 fn from_identity_provider() -> Caller {
@@ -92,6 +93,50 @@ async fn no_token_makes_a_token() {
         }
     }
     assert!(world.store().tokens(None).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn no_token_makes_an_account_a_password_or_an_administrator() {
+    let world = World::new().await;
+    let before = world.store().revision().await.unwrap();
+    let next = "another-password-1";
+    for (who, call, with) in [
+        (
+            "admin",
+            "POST /api/2.0/mlflow/users/create",
+            json!({ "username": "carl", "password": next }),
+        ),
+        (
+            "wanda",
+            "POST /api/2.0/mlflow/users/create",
+            json!({ "username": "carl", "password": next }),
+        ),
+        ("admin", UPDATE_PASSWORD, json!({ "username": "bob", "password": next })),
+        (
+            "admin",
+            UPDATE_PASSWORD,
+            json!({ "username": "admin", "password": next, "current_password": ADMIN_PASSWORD }),
+        ),
+        (
+            "admin",
+            "PATCH /api/2.0/mlflow/users/update-admin",
+            json!({ "username": "bob", "is_admin": true }),
+        ),
+    ] {
+        let caller = world.caller(who).await;
+        let by_token = Caller { means: Means::Token, ..caller.clone() };
+        let told = world.send(&by_token, request(call, with.clone())).await;
+        let refusal = (told.status, told.error_code(), told.message());
+        assert_eq!(
+            refusal,
+            (403, "PERMISSION_DENIED", "A token makes no credentials. Log in."),
+            "{call}"
+        );
+        assert_eq!(world.store().revision().await.unwrap(), before, "{call}");
+    }
+    // What the same people may who have logged in.
+    let with = json!({ "username": "bob", "is_admin": true });
+    world.call("admin", "PATCH /api/2.0/mlflow/users/update-admin", with).await.expect(200);
 }
 
 #[tokio::test]
