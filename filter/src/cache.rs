@@ -24,6 +24,7 @@ use watermarks::Watermarks;
 pub type Fingerprint = [u8; 32];
 
 /// What a question is found by: in this worker, and in all of them.
+#[cfg_attr(test, derive(Default))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Key {
     near: Option<Mark>,

@@ -23,6 +23,8 @@ pub struct Flight {
     pub key: Option<Key>,
     pub not_after_ms: Option<u64>,
     pub started_ms: u64,
+    /// What had been heard of when it was asked.
+    pub revision: u64,
     /// The message, of a question: to be put again where the stream ends.
     pub message: Option<Vec<u8>>,
 }
@@ -59,7 +61,10 @@ impl Flights {
     pub fn remove(&mut self, ticket: Ticket) -> Option<Flight> {
         let flight = self.flights.remove(&ticket)?;
         if let Some(key) = flight.key {
-            self.by_key.remove(&key.far);
+            // A newer flight may have taken its place.
+            if self.by_key.get(&key.far) == Some(&ticket) {
+                self.by_key.remove(&key.far);
+            }
         }
         if matches!(ticket, Ticket::Question(_)) {
             self.questions = self.questions.saturating_sub(1);
@@ -67,9 +72,11 @@ impl Flights {
         Some(flight)
     }
 
-    /// Lets a request wait for the answer that others wait for, if there is one under way.
-    pub fn join(&mut self, key: &Key, waiter: ContextId) -> bool {
+    /// Lets a request wait for the answer that others wait for, if there is one under way that was
+    /// asked since this revision was heard of: an older one may tell of rights that are gone.
+    pub fn join(&mut self, key: &Key, revision: u64, waiter: ContextId) -> bool {
         let flight = self.by_key.get(&key.far).and_then(|ticket| self.flights.get_mut(ticket));
+        let flight = flight.filter(|flight| flight.revision >= revision);
         flight.map(|flight| flight.waiters.push(waiter)).is_some()
     }
 
@@ -125,5 +132,35 @@ impl Flights {
             .filter_map(|(ticket, flight)| is_meant(ticket, flight).then_some(*ticket))
             .collect();
         taken.into_iter().filter_map(|ticket| self.remove(ticket)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn flight(revision: u64, waiter: ContextId) -> Flight {
+        Flight {
+            method: Method::Authorize,
+            waiters: vec![waiter],
+            key: Some(Key::default()),
+            not_after_ms: None,
+            started_ms: 0,
+            revision,
+            message: None,
+        }
+    }
+
+    #[test]
+    fn nobody_joins_who_asked_before_a_change_that_was_heard_of_since() {
+        let mut flights = Flights::default();
+        let (old, new) = (Ticket::Call(Token(1)), Ticket::Call(Token(2)));
+        flights.insert(old, flight(7, ContextId(1)));
+        assert!(flights.join(&Key::default(), 7, ContextId(2)));
+        assert!(!flights.join(&Key::default(), 8, ContextId(3)));
+        flights.insert(new, flight(8, ContextId(3)));
+        assert_eq!(flights.remove(old).unwrap().waiters, [ContextId(1), ContextId(2)]);
+        assert!(flights.join(&Key::default(), 8, ContextId(4)), "the newer one is still there");
+        assert_eq!(flights.remove(new).unwrap().waiters, [ContextId(3), ContextId(4)]);
     }
 }

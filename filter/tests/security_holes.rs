@@ -9,7 +9,7 @@ use mlgate_filter::requirement::Action::{Delete, Manage, Read, Update, Use};
 use mlgate_filter::requirement::ResourceType::{
     Assessment, Experiment, GatewayEndpoint, LoggedModel, ModelOrPrompt, Run, Trace,
 };
-use mlgate_filter::requirement::{Action, Requirement};
+use mlgate_filter::requirement::{Action, Requirement, Standing};
 use mlgate_filter::surface::SurfaceSettings;
 
 // --- holes in MLflow's own checks ----------------------------------------------------------
@@ -289,6 +289,35 @@ fn filters_do_not_tell_what_is_denied() {
     assert!(needs(&search, Run, Action::NotDenied, "*"));
     let plain = get(&format!("{versions}?filter=name%3D%27x%27")).unwrap();
     assert!(!needs(&plain, Run, Action::NotDenied, "*"), "only what is named");
+}
+
+#[test]
+fn who_registers_a_scorer_may_use_the_endpoint_that_it_names() {
+    let path = "/api/3.0/mlflow/scorers/register";
+    let scorer = |model: &str| {
+        let inner = format!("{{\\\"judge\\\":{{\\\"model\\\":\\\"{model}\\\"}}}}");
+        post(path, &format!(r#"{{"experiment_id":"1","name":"s","serialized_scorer":"{inner}"}}"#))
+    };
+    let paid = scorer("gateway:/paid").unwrap();
+    assert!(format!("{:?}", paid.requirements).contains("\"paid\""));
+    assert!(!format!("{:?}", scorer("openai:/x").unwrap().requirements).contains("Gateway"));
+}
+
+#[test]
+fn only_super_admins_tag_an_experiment_with_a_schedule_of_jobs() {
+    let open = |path: &str, body: &str| {
+        let operation = post(&format!("/api/2.0/mlflow/experiments/{path}"), body).unwrap();
+        !operation.requirements.contains(&Requirement::Standing(Standing::SuperAdmin))
+    };
+    let key = "mlflow.issueDetection.schedule";
+    for key in [key.to_owned(), format!(" {key}.x"), key.to_uppercase()] {
+        let tag = format!(r#"{{"key":"{key}","value":"v"}}"#);
+        let set = format!(r#"{{"experiment_id":"1","key":"{key}","value":"v"}}"#);
+        assert!(!open("set-experiment-tag", &set), "{key}");
+        assert!(!open("create", &format!(r#"{{"name":"x","tags":[{tag}]}}"#)), "{key}");
+    }
+    assert!(open("set-experiment-tag", r#"{"experiment_id":"1","key":"mlflow.note","value":"v"}"#));
+    assert!(open("create", r#"{"name":"x","tags":[{"key":"a","value":"b"}]}"#));
 }
 
 #[test]

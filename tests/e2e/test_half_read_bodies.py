@@ -53,7 +53,6 @@ def searches(own):
         "issues, a key that looks like an extension": ("issues/search", {"[x]": 1} | one),
         "datasets, a number too large": ("datasets/search", huge | ids),
         "datasets, an order of another type": ("datasets/search", {"order_by": [5]} | ids),
-        "datasets, camelCase": ("datasets/search", {"maxResults": HUGE, "experimentIds": [own]}),
         "traces, a number too small": (
             "traces/search",
             {"max_results": -HUGE, "locations": [located(own)]},

@@ -77,12 +77,20 @@ def test_a_key_that_is_taken_back_stops_within_the_configured_time(federation):
     issuer.take_back("k1")
     began = time.monotonic()
     wait_until(lambda: status(federation, "withdrawn", old) == 401, "the old key stops", 30)
+
+    def before():
+        with federation.gate.recorder.silence():
+            return federation.gate.get(SEARCH, token)
+
+    # Each connection may be another worker's, and these hear of it one after the other.
+    wait_until(
+        lambda: {before().status_code for _ in range(8)} == {401},
+        "a token that was verified before is verified again",
+        30,
+    )
     took = time.monotonic() - began
     assert took < REFRESH + SLACK, f"{took} s"
-    with federation.gate.recorder.silence():
-        again = federation.gate.get(SEARCH, token)
-        assert again.status_code == 401, "a token that was verified before is verified again"
-        assert again.headers["x-mlgate-reason"] == "jwt_kid"
+    assert before().headers["x-mlgate-reason"] == "jwt_kid"
     assert status(federation, "withdrawn") == 200
 
 

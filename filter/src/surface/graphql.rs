@@ -3,6 +3,7 @@
 //! The result is what would be executed: root fields with their arguments' values, and the tree
 //! of response keys below them. Directives are taken as if everything were included.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 
 use apollo_parser::Parser;
@@ -20,6 +21,13 @@ const MAX_DEPTH: usize = 10;
 const MAX_SELECTIONS: usize = 1_000;
 const MAX_ROOT_FIELDS: usize = 10;
 const MAX_ALIASES: usize = 10;
+
+/// Bytes of all arguments together, each value counting some: a variable may be named thousands of
+/// times, and the copies of a large one would be more than the worker's memory.
+const MAX_ARGUMENTS: usize = 512 * 1024;
+
+/// What a value takes besides its text.
+const PER_VALUE: usize = 16;
 
 const QUERY: &str = "query";
 
@@ -50,7 +58,13 @@ pub fn read(body: &Object) -> Result<Vec<Field>, Refusal> {
         return Err(Refusal::invalid(QUERY, "is not well-formed GraphQL"));
     }
     let document = tree.document();
-    let mut reader = Reader { fragments: HashMap::new(), variables, selections: 0, aliases: 0 };
+    let mut reader = Reader {
+        fragments: HashMap::new(),
+        variables,
+        selections: 0,
+        aliases: 0,
+        room: Cell::new(MAX_ARGUMENTS),
+    };
     let operation = reader.take_definitions(&document)?;
     reader.take_defaults(&operation)?;
     let roots = reader.selections(operation.selection_set(), 1)?;
@@ -66,6 +80,8 @@ struct Reader {
     variables: Object,
     selections: usize,
     aliases: usize,
+    /// What is left of [`MAX_ARGUMENTS`].
+    room: Cell<usize>,
 }
 
 impl Reader {
@@ -172,14 +188,25 @@ impl Reader {
         Ok(Field { key, name, arguments, fields })
     }
 
+    fn spend(&self, size: usize) -> Result<(), Refusal> {
+        let left = self.room.get().checked_sub(size);
+        self.room.set(left.ok_or_else(|| Refusal::invalid(QUERY, "has too many arguments"))?);
+        Ok(())
+    }
+
     fn value(&self, value: &cst::Value, depth: usize) -> Result<Value, Refusal> {
         if depth > MAX_DEPTH {
             return Err(Refusal::invalid(QUERY, "is nested too deeply"));
         }
+        self.spend(PER_VALUE)?;
         Ok(match value {
-            cst::Value::Variable(variable) => {
-                self.variables.get(&text(variable.name())?).cloned().unwrap_or(Value::Null)
-            }
+            cst::Value::Variable(variable) => match self.variables.get(&text(variable.name())?) {
+                Some(value) => {
+                    self.spend(weight(value))?;
+                    value.clone()
+                }
+                None => Value::Null,
+            },
             cst::Value::StringValue(string) => Value::String(literal(&string.source_string())?),
             cst::Value::IntValue(number) => Value::Number(number.source_string().trim().into()),
             cst::Value::FloatValue(number) => Value::Number(number.source_string().trim().into()),
@@ -205,6 +232,20 @@ impl Reader {
             }
         })
     }
+}
+
+/// About the bytes that a copy takes.
+fn weight(value: &Value) -> usize {
+    let inner = match value {
+        Value::Null | Value::Bool(_) => 0,
+        Value::Number(text) | Value::String(text) => text.len(),
+        Value::Array(items) => items.iter().map(weight).fold(0, usize::saturating_add),
+        Value::Object(object) => {
+            let each = object.0.iter().map(|(name, item)| weight(item).saturating_add(name.len()));
+            each.fold(0, usize::saturating_add)
+        }
+    };
+    inner.saturating_add(PER_VALUE)
 }
 
 fn deeper(depth: usize) -> usize {
@@ -274,6 +315,21 @@ mod tests {
     fn an_absent_variable_is_null() {
         let fields = roots("query($d: I) { one(input: $d) }", "null").unwrap();
         assert_eq!(fields[0].arguments.get("input"), Some(&Value::Null));
+    }
+
+    #[test]
+    fn copies_of_a_variable_are_bounded_however_they_are_asked_for() {
+        let large = format!(r#"{{"v":"{}"}}"#, "x".repeat(100_000));
+        assert!(roots("query($v: S) { a(b: [$v, $v]) }", &large).is_ok());
+        let listed = format!("query($v: S) {{ a(b: [{}]) }}", "$v ".repeat(2_000));
+        assert!(roots(&listed, &large).is_err());
+        let spread = "...F ".repeat(500);
+        let spread = format!("query($v: S) {{ {spread} }} fragment F on Query {{ a(b: [$v $v]) }}");
+        assert!(roots(&spread, &large).is_err());
+        let arguments: String = (0..2_000).map(|n| format!("a{n}: 1 ")).collect();
+        let spread =
+            format!("{{ b {{ {} }} }} fragment F on Q {{ a({arguments}) }}", "...F ".repeat(500));
+        assert!(roots(&spread, "{}").is_err());
     }
 
     #[test]

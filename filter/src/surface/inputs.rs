@@ -14,6 +14,9 @@ use super::method::Method;
 use super::order::{Looked, Weight, put_first};
 use super::query::Query;
 
+/// At the top of a body. MLflow's messages have tens.
+const MAX_MEMBERS: usize = 4_096;
+
 /// More ids than this in one field are refused; MLflow's bulk routes stop at a few hundred.
 pub const MAX_IDS: usize = 10_000;
 
@@ -277,6 +280,9 @@ fn is_list(head: &str, field: Field) -> bool {
 
 /// Refuses both spellings of one field at the top of a body, whether the gate reads it or not.
 pub fn refuse_double_spellings(body: &Object) -> Result<(), Refusal> {
+    if body.0.len() > MAX_MEMBERS {
+        return Err(Refusal::invalid("body", "has too many members"));
+    }
     let all = || body.0.iter().map(|(name, _)| name.as_str());
     let many: Option<std::collections::HashSet<&str>> =
         (body.0.len() > FEW).then(|| all().collect());

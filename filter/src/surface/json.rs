@@ -15,6 +15,10 @@ pub const MAX_DEPTH: usize = 64;
 /// Up to so many members, comparing names one by one is faster than hashing them.
 pub const FEW: usize = 16;
 
+/// Python reads no integer of more than 4,300 digits, or of 640 where it is told so; MLflow then goes
+/// on as if there were no body, which for some searches means everything.
+const MAX_NUMBER: usize = 400;
+
 const BODY: &str = "body";
 
 /// A JSON value whose object keys are unique and keep their order.
@@ -193,7 +197,7 @@ impl<'a> Reader<'a> {
         let part = |byte: u8| matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E');
         let end = self.rest.bytes().position(|byte| !part(byte)).unwrap_or(self.rest.len());
         let (text, rest) = self.rest.split_at_checked(end).ok_or_else(malformed)?;
-        if !is_number(text) {
+        if text.len() > MAX_NUMBER || !is_number(text) {
             return Err(malformed());
         }
         self.rest = rest;
@@ -358,6 +362,14 @@ mod tests {
         for number in ["01", "+1", "1.", ".5", "-", "1e", "0x1", "1_000", "--1", "1e+-1"] {
             assert!(read_object(format!("{{\"a\":{number}}}").as_bytes()).is_err(), "{number}");
         }
+    }
+
+    #[test]
+    fn a_number_that_python_would_not_read_is_refused() {
+        let body = |digits: usize| format!("{{\"a\":[{{\"z\":{}}}]}}", "1".repeat(digits));
+        assert!(read_object(body(MAX_NUMBER).as_bytes()).is_ok());
+        assert!(read_object(body(MAX_NUMBER + 1).as_bytes()).is_err());
+        assert!(read_object(body(4_301).as_bytes()).is_err());
     }
 
     #[test]

@@ -33,15 +33,16 @@ impl Looked {
     }
 }
 
-/// How surely MLflow's parser takes what was read here: surest first. Texts were read where the
-/// message has texts, and lists of ids where it has such lists; the rest may be of any type.
+/// How surely MLflow's parser takes what was read here: surest first. Ids were read where the message
+/// has texts or lists of texts; the rest may be of any type.
 fn rank(value: &Value, weight: Weight) -> u8 {
     match (value, weight) {
-        (Value::String(_), _) => 0,
+        (Value::String(_), Weight::Id) => 0,
         (Value::Array(items), Weight::Id) if items.iter().all(|i| i.as_str().is_some()) => 1,
-        (Value::Bool(_), _) => 2,
-        (_, Weight::Id) => 3,
-        _ => 4,
+        (Value::String(_), Weight::Other) => 2,
+        (Value::Bool(_), _) => 3,
+        (_, Weight::Id) => 4,
+        _ => 5,
     }
 }
 
@@ -119,14 +120,14 @@ mod tests {
     #[test]
     fn ids_come_before_what_was_not_looked_at() {
         let looked = [id("experiment_ids"), other("filter")];
-        let wanted = r#"{"filter":"x","experimentIds":["1"],"[x]":1,"max_results":1e99}"#;
+        let wanted = r#"{"experimentIds":["1"],"filter":"x","[x]":1,"max_results":1e99}"#;
         for body in [
             wanted,
             r#"{"[x]":1,"max_results":1e99,"filter":"x","experimentIds":["1"]}"#,
             r#"{"[x]":1,"experimentIds":["1"],"max_results":1e99,"filter":"x"}"#,
         ] {
             let sent = ordered(body, &looked);
-            assert!(sent.starts_with(r#"{"filter":"x","experimentIds":["1"],"#), "{sent}");
+            assert!(sent.starts_with(r#"{"experimentIds":["1"],"filter":"x","#), "{sent}");
             assert_eq!(sent.len(), wanted.len(), "{sent}");
             assert_eq!(ordered(&sent, &looked), sent);
         }
@@ -147,7 +148,7 @@ mod tests {
                 r#"{"order_by":[5],"models":[{"a":5}],"ids":["1"],"usage":true,"view":"x","ids2":["2"]}"#,
                 &looked
             ),
-            r#"{"view":"x","ids":["1"],"ids2":["2"],"usage":true,"models":[{"a":5}],"order_by":[5]}"#
+            r#"{"ids":["1"],"ids2":["2"],"view":"x","usage":true,"models":[{"a":5}],"order_by":[5]}"#
         );
     }
 

@@ -1,5 +1,7 @@
 //! From a head to what it is: outside, public, administration, a route of MLflow's, or unknown.
 
+use std::collections::HashSet;
+
 use crate::catalogue::{self, Input, Route};
 use crate::operation::{BodyNeed, Forward, Operation, RawHead, ResponseWork};
 use crate::refusal::Refusal;
@@ -7,7 +9,7 @@ use crate::requirement::{Requirement, Standing};
 
 use super::coding;
 use super::headers::{self, RequestHeaders};
-use super::inputs::{Inputs, refuse_double_spellings};
+use super::inputs::{Inputs, camel_case, refuse_double_spellings};
 use super::json;
 use super::method::Method;
 use super::path::{self, MAX_TARGET, split_target};
@@ -152,8 +154,13 @@ impl Routed {
 
     /// Handlers of JSON routes ignore the query, validators of some versions do not.
     fn refuse_query_ids(&self, body: &json::Object) -> Result<(), Refusal> {
+        if self.inputs.query.is_empty() {
+            return Ok(());
+        }
+        // Each name once: thousands of keys beside as many members must not hold up the worker.
+        let members: HashSet<String> = body.0.iter().map(|(name, _)| camel_case(name)).collect();
         for (key, _) in self.inputs.query.pairs() {
-            let in_body = body.0.iter().any(|(name, _)| same_field(name, key));
+            let in_body = members.contains(&camel_case(key));
             if in_body || self.route.names_a_field(key) {
                 let shown: String = key.chars().take(64).collect();
                 return Err(Refusal::ambiguous(shown, "is given beside a JSON body"));
@@ -181,11 +188,6 @@ impl Routed {
             effects: demand.effects,
         })
     }
-}
-
-fn same_field(one: &str, other: &str) -> bool {
-    use super::inputs::camel_case;
-    one == other || camel_case(one) == camel_case(other)
 }
 
 fn target(mut path: String, query: &Query) -> String {

@@ -24,7 +24,8 @@ impl Worker {
         waiter: ContextId,
         question: Question,
     ) -> Result<(), HostError> {
-        if question.key.is_some_and(|key| self.flights.join(&key, waiter)) {
+        let revision = self.cache.watermarks.revision();
+        if question.key.is_some_and(|key| self.flights.join(&key, revision, waiter)) {
             self.metrics.count(host, Count::SharedFlight);
             return Ok(());
         }
@@ -43,6 +44,7 @@ impl Worker {
             key: question.key,
             not_after_ms: question.not_after_ms,
             started_ms: host.now_ms(),
+            revision: self.cache.watermarks.revision(),
             message: None,
         };
         // The call belongs to the root, so that it outlives the client that caused it when others

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rusqlite::{CachedStatement, Connection, OpenFlags, Row};
+use rusqlite::{CachedStatement, Connection, ErrorCode, OpenFlags, Row};
 
 use super::schema::Schema;
 use super::{Place, statement};
@@ -38,9 +38,11 @@ impl AtOnce {
             Some(open) => open,
             None => Open::new(&self.path, schema)?,
         };
-        let places = open.locate(run).ok()?;
-        *slot = Some(open);
-        Some(places)
+        let found = open.locate(run);
+        if found.as_ref().err().is_none_or(is_busy) {
+            *slot = Some(open);
+        }
+        found.ok()
     }
 }
 
@@ -57,6 +59,12 @@ impl Open {
         let mut statement: CachedStatement<'_> = self.connection.prepare_cached(&self.sql)?;
         statement.query_map([run], place)?.collect()
     }
+}
+
+/// Whether somebody is writing the file, so that it is still the same.
+fn is_busy(error: &rusqlite::Error) -> bool {
+    let code = error.sqlite_error_code();
+    code.is_some_and(|code| matches!(code, ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
 }
 
 fn place(row: &Row<'_>) -> rusqlite::Result<Place> {

@@ -7,9 +7,19 @@ use crate::surface::id::Form;
 use crate::surface::inputs::{Field, Inputs};
 
 use super::super::field::*;
-use super::super::need::{Need, on_owner};
+use super::super::need::{Need, nobody_but_admins, on_owner};
 use super::super::route::{ANYONE, EffectSpec, Mount::*, SelectSpec, get, post};
 use super::super::{Route, rows};
+
+/// MLflow 3.18 starts jobs that this tag describes, as the server and not as who set it.
+const SCHEDULE_TAG: &str = "mlflow.issuedetection.schedule";
+
+const SCHEDULES: Need = Need::Rule("a super admin for a tag that schedules jobs", &[], |inputs| {
+    let mut keys = inputs.all(Field::optional("key", Form::Text))?;
+    keys.extend(inputs.all(Field::many("tags[].key", Form::Text))?);
+    let schedules = |key: &String| key.trim().to_ascii_lowercase().starts_with(SCHEDULE_TAG);
+    Ok(if keys.iter().any(schedules) { vec![nobody_but_admins()] } else { Vec::new() })
+});
 
 /// Deleting an experiment takes with it all that is in it; each tier must allow it.
 const DELETE_ALL: Need = Need::Rule(
@@ -46,6 +56,7 @@ pub const ROUTES: &[Route] = &[
             Need::Standing(Standing::WorkspaceCreate),
             Need::NotDenied(Experiment),
             Need::Nameable(Experiment, GIVEN_NAME),
+            SCHEDULES,
         ],
     )
     .then(&[EffectSpec::CreatedInResponse(Experiment, &["experiment_id"], GIVEN_NAME)]),
@@ -62,7 +73,7 @@ pub const ROUTES: &[Route] = &[
     ),
     post(Both, "/2.0/mlflow/experiments/delete", &[DELETE_ALL]),
     post(Both, "/2.0/mlflow/experiments/restore", &[DELETE_ALL]),
-    post(Both, "/2.0/mlflow/experiments/set-experiment-tag", &[experiment(UPDATE)]),
+    post(Both, "/2.0/mlflow/experiments/set-experiment-tag", &[experiment(UPDATE), SCHEDULES]),
     post(Both, "/2.0/mlflow/experiments/delete-experiment-tag", &[experiment(UPDATE)]),
     get(Both, "/2.0/mlflow/experiments/search", ANYONE)
         .selecting(BY_ID)

@@ -37,7 +37,7 @@ fn usage_experiment(inputs: &Inputs, default_on: bool) -> Result<Vec<Requirement
     let tracking = match inputs.member("usage_tracking")? {
         Some(Value::Bool(tracking)) => *tracking,
         None => default_on,
-        Some(_) => true,
+        Some(_) => return Err(Refusal::invalid("usage_tracking", "must be true or false")),
     };
     Ok(if tracking { vec![not_denied(Experiment)] } else { Vec::new() })
 }

@@ -157,7 +157,12 @@ pub const ROUTES: &[Route] = &[
     post(
         Both,
         "/3.0/mlflow/scorers/register",
-        &[experiment(UPDATE), NOT_DENIED, Need::Nameable(Scorer, NAME)],
+        &[
+            experiment(UPDATE),
+            NOT_DENIED,
+            Need::Nameable(Scorer, NAME),
+            gateway_references::IN_SCORERS,
+        ],
     )
     .then(&[OWN]),
     get(Both, "/3.0/mlflow/scorers/list", &[OPTIONAL_EXPERIMENT, OPTIONAL_EXPERIMENTS])

@@ -130,6 +130,10 @@ const METRICS: Need = Need::Rule(
     |inputs| {
         let mut needs = search(inputs, EXPERIMENT_IDS, MEASURED)?;
         let plain = match inputs.member("view_type")? {
+            // MLflow's parser stops at a number that is no view's.
+            Some(Value::String(view)) if !view.starts_with(|c: char| c.is_ascii_uppercase()) => {
+                return Err(Refusal::invalid("view_type", "must be a view's name"));
+            }
             Some(Value::String(view)) => matches!(view.as_str(), "TRACES" | "SPANS"),
             _ => false,
         };

@@ -159,7 +159,7 @@ fn what_was_decided_on_is_forwarded_before_what_mlflows_parser_may_stop_at() {
         (
             "/api/2.0/mlflow/logged-models/search",
             r#"{"order_by":[{"field_name":5}],"filter":"x","experiment_ids":["1"]}"#.to_owned(),
-            r#"{"filter": "x", "experiment_ids": ["1"], "#.to_owned(),
+            r#"{"experiment_ids": ["1"], "filter": "x", "#.to_owned(),
         ),
         (
             "/api/3.0/mlflow/traces/search",
@@ -171,7 +171,7 @@ fn what_was_decided_on_is_forwarded_before_what_mlflows_parser_may_stop_at() {
             "/api/3.0/mlflow/traces/metrics",
             r#"{"order_by":[{}],"max_results":true,"view_type":"TRACES","experiment_ids":["1"]}"#
                 .to_owned(),
-            r#"{"view_type": "TRACES", "experiment_ids": ["1"], "order_by": "#.to_owned(),
+            r#"{"experiment_ids": ["1"], "view_type": "TRACES", "order_by": "#.to_owned(),
         ),
         (
             "/api/3.0/mlflow/traces",
@@ -202,6 +202,23 @@ fn a_list_of_ids_is_not_a_text_and_a_text_no_list() {
     ] {
         assert!(post(path, body).operation().is_err(), "{path} {body}");
     }
+}
+
+#[test]
+fn a_query_beside_a_body_is_refused_in_either_spelling_and_a_body_of_thousands_of_members() {
+    let path = "/api/2.0/mlflow/runs/search";
+    let beside =
+        |query: &str| post(&format!("{path}?{query}"), r#"{"experiment_ids":["1"],"aB":1}"#);
+    assert!(beside("x=1&y=2").operation().is_ok());
+    for query in ["a_b=1", "aB=1", "experiment_ids=1", "experimentIds=1"] {
+        assert!(beside(query).operation().is_err(), "{query}");
+    }
+    let members = |count: usize| {
+        let members: String = (1..count).map(|n| format!(",\"m{n}\":1")).collect();
+        post(path, format!(r#"{{"experiment_ids":["1"]{members}}}"#)).operation().is_ok()
+    };
+    assert!(members(4_096));
+    assert!(!members(4_097));
 }
 
 #[test]
