@@ -50,14 +50,13 @@ fn rank(value: &Value, weight: Weight) -> u8 {
 type Place = (u8, usize);
 const LAST: Place = (u8::MAX, 0);
 
-fn place(key: &str, value: &Value, looked: &[Looked], depth: usize) -> Place {
-    let mut place = LAST;
-    for (index, one) in looked.iter().enumerate() {
-        if one.name(depth).is_some_and(|name| is_spelt(name, key)) {
-            place = place.min((rank(value, one.weight), index));
-        }
-    }
-    place
+/// A name that was looked at, at the depth that is being arranged.
+type Here = (&'static str, Weight);
+
+fn place(key: &str, value: &Value, here: &[Option<Here>]) -> Place {
+    let named = here.iter().enumerate().filter_map(|(index, one)| Some((index, (*one)?)));
+    let meant = named.filter(|(_, (name, _))| is_spelt(name, key));
+    meant.map(|(index, (_, weight))| (rank(value, weight), index)).min().unwrap_or(LAST)
 }
 
 /// Puts what was looked at before everything else, at every level that the paths lead through.
@@ -67,8 +66,10 @@ pub fn put_first(object: &mut Object, looked: &[Looked]) {
 
 fn arrange(object: &mut Object, looked: &[Looked], depth: usize) {
     let members = &mut object.0;
+    let here: Vec<Option<Here>> =
+        looked.iter().map(|one| Some((one.name(depth)?, one.weight))).collect();
     let mut places: Vec<Place> =
-        members.iter().map(|(key, value)| place(key, value, looked, depth)).collect();
+        members.iter().map(|(key, value)| place(key, value, &here)).collect();
     for front in 0..members.len() {
         let least =
             |least: usize, at: usize| if places.get(at) < places.get(least) { at } else { least };

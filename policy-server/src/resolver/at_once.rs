@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rusqlite::{CachedStatement, Connection, ErrorCode, OpenFlags, Row};
+use rusqlite::{Connection, ErrorCode, OpenFlags, Row};
 
 use super::schema::Schema;
 use super::{Place, statement};
@@ -56,7 +56,7 @@ impl Open {
     }
 
     fn locate(&self, run: &str) -> rusqlite::Result<Vec<Place>> {
-        let mut statement: CachedStatement<'_> = self.connection.prepare_cached(&self.sql)?;
+        let mut statement = self.connection.prepare_cached(&self.sql)?;
         statement.query_map([run], place)?.collect()
     }
 }
